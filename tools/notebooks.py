@@ -1,0 +1,248 @@
+"""Run the notebooks, each in a fresh process, and compare what they print with what they store.
+
+    python tools/notebooks.py run [NAME ...]        run; store the outputs that changed
+    python tools/notebooks.py reproduce [NAME ...]  run; fail where a stored output differs
+
+A notebook that has run with the same sources, package and pins is not run again unless `--force` is
+given. A cell whose first line is `#| timing` measures time: its numbers may differ, its words may not.
+"""
+import argparse
+import base64
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS, BUILD = ROOT / "nbs", ROOT / "_build" / "run"
+PIXEL_TOLERANCE = 3.0  # root mean square over the pixels, of 255, allowed where figures are not equal byte by byte
+NUMBER = re.compile(r"[-+]?\d[\d,_]*\.?\d*(?:[eE][-+]?\d+)?")
+PNG_IN_HTML = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\\\n]+)")
+
+
+def notebooks(names=()):
+    "Paths of the book's notebooks in reading order, or of those whose names start with one of `names`."
+    paths = [p for p in sorted(NBS.glob("*.ipynb")) if not names or p.stem.startswith(tuple(names))]
+    if names and not paths:
+        sys.exit(f"No notebook in nbs/ begins with {' or '.join(names)}.")
+    return paths
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def text_of(nb):
+    "A notebook as nbdev writes it, so that a clean notebook stays byte-identical."
+    return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def write(nb, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text_of(nb), encoding="utf-8", newline="\n")
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def key(path):
+    "A digest of all that a notebook's outputs depend on: its cells, the package, the pins and this file."
+    digest = hashlib.sha256("\0".join(source(c) for c in read(path)["cells"]).encode())
+    package = [p for p in sorted((ROOT / "emlit").rglob("*")) if p.suffix in (".py", ".csv")]
+    for file in [*package, ROOT / "settings.ini", Path(__file__)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# ---- running (in a process of its own) ----------------------------------------------------------
+
+
+def execute(path, out):
+    "Run one notebook in this process, obeying nbdev's directives, and write it with fresh outputs to `out`."
+    from execnb.nbio import read_nb
+    from execnb.shell import CaptureShell
+    from nbdev.clean import clean_nb
+    from nbdev.config import get_config
+    from nbdev.process import extract_directives
+
+    nb, shell = read_nb(path), CaptureShell(path, mpl_format="png")
+    skip_flags = set(get_config().get("tst_flags", "").split())
+    os.chdir(path.parent)
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = []
+        directives = extract_directives(cell, remove=False)
+        if directives.get("eval:", [""])[0].lower() == "false" or skip_flags & directives.keys():
+            continue
+        shell.cell(cell)
+        if shell.exc:
+            print(f"{path.name}, cell {cell.idx_}:\n\n{cell.source}\n", file=sys.stderr)
+            print(shell.prettytb(fname=path), file=sys.stderr)
+            sys.exit(1)
+    clean_nb(nb, allowed_cell_metadata_keys=["tags", "jupyter"])
+    for cell in nb.cells:
+        cell.pop("idx_", None)
+    write(json.loads(json.dumps(nb)), Path(out))
+
+
+def run_fresh(path):
+    "Run one notebook in a fresh process. Returns (copy with fresh outputs, seconds, error text)."
+    out, started = BUILD / path.name, time.perf_counter()
+    # One thread each: sums then have one order, and two notebooks can run side by side.
+    one_thread = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
+    env = {**os.environ, **one_thread, "MPLBACKEND": "agg", "PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, __file__, "execute", str(path), str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, encoding="utf-8")
+    error = done.stderr if done.returncode else ""
+    return out, time.perf_counter() - started, error
+
+
+def run_cached(path, force):
+    "As `run_fresh`, but a run with the same key is reused. Seconds are then None."
+    stamp, wanted = (BUILD / path.name).with_suffix(".key"), key(path)
+    if not force and stamp.exists() and stamp.read_text() == wanted:
+        return BUILD / path.name, None, ""
+    stamp.unlink(missing_ok=True)
+    out, seconds, error = run_fresh(path)
+    if not error:
+        stamp.write_text(wanted)
+    return out, seconds, error
+
+
+# ---- comparing -----------------------------------------------------------------------------------
+
+
+def joined(value):
+    return "".join(value) if isinstance(value, list) else value
+
+
+def pixels(encoded):
+    from matplotlib.image import imread
+    return imread(io.BytesIO(base64.b64decode(encoded.replace("\\\n", "").replace("\n", ""))), format="png")
+
+
+def png_difference(old, new, timing):
+    "Why two PNG figures (base64) count as different, or an empty string."
+    if old == new:
+        return ""
+    a, b = pixels(old), pixels(new)
+    if a.shape != b.shape:
+        return f"figure of {b.shape} pixels, stored {a.shape}"
+    error = 255 * float(((a - b) ** 2).mean() ** 0.5)
+    return "" if timing or error <= PIXEL_TOLERANCE else f"figures differ by {error:.2f} of 255 (allowed {PIXEL_TOLERANCE})"
+
+
+def text_difference(old, new, timing):
+    "Why two texts count as different, or an empty string. Figures inside HTML are compared as figures."
+    figures = list(zip(PNG_IN_HTML.findall(old), PNG_IN_HTML.findall(new)))
+    old, new = PNG_IN_HTML.sub("<png>", old), PNG_IN_HTML.sub("<png>", new)
+    if timing:
+        old, new = (re.sub(r"\s+", " ", NUMBER.sub("#", t)) for t in (old, new))
+    if old != new:
+        return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), "stored", "fresh", lineterm="", n=1))
+    return next(filter(None, (png_difference(a, b, timing) for a, b in figures)), "")
+
+
+def output_difference(old, new, timing):
+    kinds = [o["output_type"] + o.get("name", "") for o in (old, new)]
+    if kinds[0] != kinds[1]:
+        return f"an output of kind {kinds[1]}, stored {kinds[0]}"
+    if "text" in old:
+        return text_difference(joined(old["text"]), joined(new["text"]), timing)
+    a, b = old.get("data", {}), new.get("data", {})
+    if a.keys() != b.keys():
+        return f"an output with {sorted(b)}, stored {sorted(a)}"
+    for mime in a:
+        compare = png_difference if mime == "image/png" else text_difference
+        pair = [joined(d[mime]) if isinstance(d[mime], (str, list)) else json.dumps(d[mime]) for d in (a, b)]
+        if difference := compare(*pair, timing):
+            return difference
+    return ""
+
+
+def is_timing(cell):
+    return bool(re.match(r"(#\|.*\n)*#\| *timing\b", source(cell)))
+
+
+def cell_difference(old, new):
+    "Why the fresh outputs of a code cell count as different from the stored ones, or an empty string."
+    a, b = old["outputs"], new["outputs"]
+    if len(a) != len(b):
+        return f"{len(b)} outputs, stored {len(a)}"
+    return next(filter(None, (output_difference(x, y, is_timing(old)) for x, y in zip(a, b))), "")
+
+
+def differences(stored, fresh):
+    "Pairs (cell number, why) over the code cells of two copies of one notebook."
+    pairs = zip(stored["cells"], fresh["cells"], strict=True)
+    found = ((i, cell_difference(a, b)) for i, (a, b) in enumerate(pairs) if a["cell_type"] == "code")
+    return [(i, why) for i, why in found if why]
+
+
+# ---- commands ------------------------------------------------------------------------------------
+
+
+def store(path, fresh):
+    "Put fresh outputs into the cells where they differ from the stored ones. Returns how many changed."
+    stored = read(path)
+    changed = differences(stored, fresh)
+    for i, _ in changed:
+        stored["cells"][i]["outputs"] = fresh["cells"][i]["outputs"]
+    if changed:
+        write(stored, path)
+    return len(changed)
+
+
+def report(path, seconds):
+    took = f"{seconds:6.1f} s" if seconds is not None else "unchanged"
+    print(f"  {path.stem:<20} {took:>9}", end="", flush=True)
+
+
+def run_all(paths, force, handle):
+    "Run the notebooks two at a time, call `handle(path, fresh)` on each in order; exit 1 at the end if any failed."
+    failed = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for path, (out, seconds, error) in zip(paths, pool.map(lambda p: run_cached(p, force), paths)):
+            report(path, seconds)
+            problem = error or handle(path, read(out))
+            print(f"  FAILED\n\n{problem}\n" if problem else "", flush=True)
+            failed += [path.stem] * bool(problem)
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}.")
+
+
+def handle_run(path, fresh):
+    if changed := store(path, fresh):
+        print(f"  stored {changed} changed outputs", end="")
+
+
+def handle_reproduce(path, fresh):
+    found = differences(read(path), fresh)
+    lines = [f"{path.name}, cell {i}:\n{source(fresh['cells'][i])[:300]}\n--\n{why}\n" for i, why in found]
+    if not lines:
+        print("  all outputs reproduced", end="")
+    return "\n".join(lines)
+
+
+def main():
+    if sys.argv[1:2] == ["execute"]:
+        return execute(Path(sys.argv[2]), sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["run", "reproduce"])
+    parser.add_argument("names", nargs="*", help="notebooks, by the start of their names (default: all)")
+    parser.add_argument("--force", action="store_true", help="run again even what is unchanged")
+    args = parser.parse_args()
+    run_all(notebooks(args.names), args.force, {"run": handle_run, "reproduce": handle_reproduce}[args.command])
+
+
+if __name__ == "__main__":
+    main()
