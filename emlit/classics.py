@@ -15,11 +15,12 @@ from .bound import posterior
 from .em import Expected
 from .latent import log_marginal
 
-# %% ../nbs/13_classics.ipynb #13a35c03
+# %% ../nbs/13_classics.ipynb #ae84b386
 def _probabilities(
     values:np.ndarray, # Numbers that should lie between 0 and 1
     shape:tuple, # Shape they should have
     name:str, # What to call them in the message
+    total:float|None=None, # What they should sum to, if to anything
 )->np.ndarray: # The same as floats
     "`values` as floats of the given shape between 0 and 1, or a `ValueError` that says what to mend."
     p = np.asarray(values, dtype=float)
@@ -27,6 +28,8 @@ def _probabilities(
         raise ValueError(f"{name} has shape {p.shape}; give it shape {shape}.")
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"{name} is {values}; a probability lies between 0 and 1: start from values inside (0, 1).")
+    if total is not None and abs(p.sum() - total) > 1e-8:
+        raise ValueError(f"{name} sums to {p.sum():.9g}; divide by the sum.")
     return p
 
 # %% ../nbs/13_classics.ipynb #39913d25
@@ -93,7 +96,22 @@ class Linkage:
         _, x2, y2, y3, y4 = expected.statistics["cells"]
         return _ratio(x2 + y4, x2 + y2 + y3 + y4)
 
-# %% ../nbs/13_classics.ipynb #141b63f8
+# %% ../nbs/13_classics.ipynb #df8a6534
+def _coin_log_joint(
+    heads:np.ndarray, # Heads in each set, shape (n,)
+    tosses:np.ndarray, # Tosses in each set, shape (n,)
+    biases:np.ndarray, # Probabilities of heads, shape (2,)
+)->np.ndarray: # Log joint probabilities without the binomial coefficient, shape (n, 2)
+    "log(1/2) + heads log(bias) + tails log(1 - bias), or a `ValueError` when the counts are impossible."
+    if (over := heads > tosses).any():
+        raise ValueError(f"sets has {heads[over][0]:g} heads in {tosses[over][0]:g} tosses; the columns are heads, tosses.")
+    log_joint = np.log(0.5) + xlogy(heads[:, None], biases) + xlog1py((tosses - heads)[:, None], -biases)
+    if (dead := (log_joint == -np.inf).all(axis=1)).any():
+        n = dead.argmax()
+        raise ValueError(f"biases {biases.tolist()} cannot give {heads[n]:g} heads in {tosses[n]:g} tosses: start inside (0, 1).")
+    return log_joint
+
+# %% ../nbs/13_classics.ipynb #d7937f32
 class TwoCoins:
     """Two coins of unknown bias; each set of tosses is made with one of them, drawn with probability 1/2
     and not recorded (Do and Batzoglou 2008).
@@ -107,9 +125,7 @@ class TwoCoins:
         biases = _probabilities(biases, (2,), "biases")
         def expect(sets):
             heads, tosses = _counts(sets, 2, "sets").T
-            if (over := heads > tosses).any():
-                raise ValueError(f"sets has {heads[over][0]:g} heads in {tosses[over][0]:g} tosses; the columns are heads, tosses.")
-            log_joint = np.log(0.5) + xlogy(heads[:, None], biases) + xlog1py((tosses - heads)[:, None], -biases)
+            log_joint = _coin_log_joint(heads, tosses, biases)
             r = posterior(log_joint).T
             return Expected({"heads": r @ heads, "tosses": r @ tosses}, float(log_marginal(log_joint)), float(len(heads)))
         return expect
@@ -121,13 +137,21 @@ class TwoCoins:
         "Expected heads over expected tosses, coin by coin, equation (13.12)."
         return _ratio(expected.statistics["heads"], expected.statistics["tosses"])
 
-# %% ../nbs/13_classics.ipynb #4d7eb2ab
+# %% ../nbs/13_classics.ipynb #bf7dfd87
+def _hardy_weinberg(
+    copies:np.ndarray, # Copies of each allele in each genotype, shape (genotypes, alleles), rows summing to 2
+    frequencies:np.ndarray, # Allele frequencies, shape (alleles,)
+)->np.ndarray: # Genotype probabilities, shape (genotypes,)
+    "p_a^2 for a genotype that carries one allele twice, 2 p_a p_b for one that carries two."
+    return np.where(copies.max(axis=1) == 2, 1, 2) * np.prod(frequencies**copies, axis=1)
+
+# %% ../nbs/13_classics.ipynb #4f622540
 class Moths:
     """Alleles C > I > T at Hardy-Weinberg proportions behind the looks carbonaria, insularia, typica.
 
-    `params` is the array of the three allele frequencies. A block of data is one row of three counts, or several.
-    `copies` has a row for each genotype and the number of copies of each allele in it; `looks` says what it looks like.
-    Raises `ValueError` when the frequencies are not probabilities that sum to 1, or the counts not rows of whole numbers."""
+    `params` is the array of the three allele frequencies; a block of data is a row of three counts, or several. `copies`
+    says how often each genotype holds each allele, `looks` what it looks like. Raises `ValueError` when the
+    frequencies are no probabilities that sum to 1, or the counts are not rows of three whole numbers."""
     copies = np.array([[2, 0, 0], [1, 1, 0], [1, 0, 1], [0, 2, 0], [0, 1, 1], [0, 0, 2]])  # CC CI CT II IT TT
     looks = np.array([0, 0, 0, 1, 1, 2])
 
@@ -135,9 +159,7 @@ class Moths:
         frequencies:np.ndarray, # Allele frequencies, shape (3,), sum 1
     )->Callable: # From a block of counts to `Expected` with the statistic `genotypes`, one count each
         "Split each look into its genotypes in proportion to their probabilities, equation (13.16)."
-        p = _probabilities(frequencies, (self.copies.shape[1],), "frequencies")
-        if abs(p.sum() - 1) > 1e-8: raise ValueError(f"frequencies sums to {p.sum():.9g}; divide by the sum.")
-        genotype = np.where(self.copies.max(axis=1) == 2, 1, 2) * np.prod(p**self.copies, axis=1)
+        genotype = _hardy_weinberg(self.copies, _probabilities(frequencies, (self.copies.shape[1],), "frequencies", total=1))
         look = np.bincount(self.looks, genotype)
         fraction = genotype / np.where(look > 0, look, 1)[self.looks]
         def expect(counts):

@@ -12,26 +12,13 @@ from importlib.resources import files
 
 import numpy as np
 
-# %% ../nbs/00_data.ipynb #c61806a9
+# %% ../nbs/00_data.ipynb #e1fed846
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A small data set that says where it comes from.
+    """A small data set that says where it comes from. Raises `ValueError` when columns, units and X do not match.
 
-    Parameters
-    ----------
-    name : str
-        A short title.
-    X : np.ndarray
-        The numbers, float64 and read-only; the last axis runs over the columns.
-    columns : tuple of str
-        One name for each column.
-    units : tuple of str
-        The unit of each column.
-    source : str
-        Where the numbers were published.
-    about : str
-        What was observed, and what was not.
-    """
+    `name`: a title. `X`: the numbers, float64 and read-only, the last axis runs over the columns. `columns` and
+    `units`: a name and a unit for each. `source`: where they were published. `about`: what was observed, what not."""
     name: str
     X: np.ndarray = field(repr=False)
     columns: tuple[str, ...]
@@ -58,7 +45,7 @@ def load_faithful()->Dataset: # Durations and waits in minutes, X of shape (272,
                "Applied Statistics 39, 357-365; the 272 rows are those of the data set `faithful` in R",
         about="One row per eruption: its duration and the wait until the next one. Not recorded: of which kind it was.")
 
-# %% ../nbs/00_data.ipynb #2435b36e
+# %% ../nbs/00_data.ipynb #6207ffb8
 def load_linkage()->Dataset: # Counts of 197 animals, X of shape (4,)
     "Counts of 197 animals in four classes. Source: Rao (1973); the first example of Dempster, Laird and Rubin (1977)."
     return Dataset(
@@ -66,8 +53,8 @@ def load_linkage()->Dataset: # Counts of 197 animals, X of shape (4,)
         columns=("AB", "Ab", "aB", "ab"), units=("animals",) * 4,
         source="C. R. Rao (1973), Linear Statistical Inference and its Applications, 2nd edition, 368-369; A. P. Dempster, "
                "N. M. Laird and D. B. Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38",
-        about="Four classes with probabilities 1/2 + t/4, (1 - t)/4, (1 - t)/4 and t/4. Not recorded: "
-              "which of the first 125 animals belong to the part 1/2 and which to the part t/4.")
+        about="Four classes with probabilities 1/2 + theta/4, (1 - theta)/4, (1 - theta)/4 and theta/4. Not recorded: "
+              "which of the first 125 animals belong to the part 1/2 and which to the part theta/4.")
 
 # %% ../nbs/00_data.ipynb #23217728
 def load_coins()->Dataset: # Heads and tosses, X of shape (5, 2)

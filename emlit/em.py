@@ -5,13 +5,11 @@
 # %% auto #0
 __all__ = ['Expected', 'Model', 'in_blocks', 'e_step', 'LikelihoodFell', 'Step', 'EMResult', 'em', 'Tracer', 'ProgressBar']
 
-# %% ../nbs/12_em.ipynb #2399a635
-import operator
+# %% ../nbs/12_em.ipynb #06dc48d0
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_scalar
 from tqdm import tqdm
 
-# %% ../nbs/12_em.ipynb #69415e35
+# %% ../nbs/12_em.ipynb #cad06f9a
 @dataclass(frozen=True)
 class Expected:
     """Expected sufficient statistics of some rows under some parameters; `+` joins two sets of rows.
@@ -43,10 +41,14 @@ class Expected:
         if self.statistics.keys() != other.statistics.keys():
             raise ValueError(f"cannot add statistics {sorted(self.statistics)} and {sorted(other.statistics)}: "
                              "every block must return the same names")
+        for name, value in self.statistics.items():
+            if np.shape(value) != np.shape(other.statistics[name]):
+                raise ValueError(f"cannot add {name} of shapes {np.shape(value)} and {np.shape(other.statistics[name])}: a "
+                                 "statistic is a sum over rows and has the same shape in every block")
         sums = {name: value + other.statistics[name] for name, value in self.statistics.items()}
         return Expected(sums, self.log_likelihood + other.log_likelihood, self.weight + other.weight)
 
-# %% ../nbs/12_em.ipynb #870e6faf
+# %% ../nbs/12_em.ipynb #b85f06e9
 @runtime_checkable
 class Model(Protocol):
     "What `em` asks of a model: an E-step that returns additive statistics, and an M-step that uses them."
@@ -54,51 +56,69 @@ class Model(Protocol):
     def expectation(self,
         params:Any, # Parameters of the model, in any form that it likes
     )->Callable: # Function from a block of rows to its `Expected`
-        "Bind the parameters once per pass; the returned function must be pure, since blocks may run at the same time."
+        "Bind the parameters once per pass. The function must be pure, as blocks may run at the same time, and return sums over its rows."
 
     def maximization(self,
         expected:Expected, # Sum over all rows
         params:Any, # Parameters that `expected` was computed with
     )->Any: # Parameters that maximise the expected complete-data log-likelihood
-        "The parameters that fit the expected statistics best."
+        "New parameters that fit the expected statistics best; neither argument is to be changed."
 
-# %% ../nbs/12_em.ipynb #c5bdfa5a
+# %% ../nbs/12_em.ipynb #8f4f859d
 def in_blocks(X:np.ndarray, # Data, one row an observation
               size:int, # Rows in a block; the last block may be shorter
              )->Callable: # Function that returns a new iterator over the blocks
     "Cut an array into blocks of `size` rows, for `e_step` and `em`. Raises `ValueError` when `size` is below 1."
     check_scalar(size, "size", Integral, min_val=1)
+    size = int(size)
     return lambda: (X[start:start + size] for start in range(0, len(X), size))
 
-# %% ../nbs/12_em.ipynb #295a89e0
+# %% ../nbs/12_em.ipynb #4fd45755
 def _blocks(data):
     "The blocks of `data`, which is one array or a function that returns an iterator over blocks."
     if isinstance(data, Iterator):
         raise TypeError("data is an iterator, which can be run through only once, and EM needs many passes: "
                         "give a function that returns a new iterator, such as in_blocks(X, size)")
-    return data() if callable(data) else [data]
+    blocks = data() if callable(data) else [data]
+    if isinstance(blocks, np.ndarray):
+        raise TypeError("the function given as data returned one array: it must return an iterator over blocks, "
+                        "or give the array itself as data")
+    return blocks
 
-# %% ../nbs/12_em.ipynb #40d02fdf
+# %% ../nbs/12_em.ipynb #ed4a7ff0
+def _check_part(part):
+    "Raise where a block gave something that is not an `Expected` of finite sums."
+    if not isinstance(part, Expected):
+        raise TypeError("the function that expectation(params) returns must give an Expected for each block, "
+                        f"not {type(part).__name__}")
+    if np.ndim(part.log_likelihood) or np.ndim(part.weight) or not 0 <= part.weight < np.inf:
+        raise ValueError("log_likelihood and weight of an Expected must be sums over the rows, single numbers, and weight "
+                         f"finite and not negative; got {part.log_likelihood!r:.60} and {part.weight!r:.60}")
+
+# %% ../nbs/12_em.ipynb #282d492d
 def e_step(model:Model, # The model
            params:Any, # Its parameters
-           data:Any, # One array, or a function that returns an iterator over blocks
+           data:Any, # One array, or a function that returns an iterator over blocks: see `in_blocks`
            mapper:Callable=map, # `map`, or another function with its signature, such as the `map` of a thread pool
           )->Expected: # Sum over all rows
-    "Expected sufficient statistics and log-likelihood of all the data, added up block by block."
-    blocks = list(mapper(model.expectation(params), _blocks(data)))
-    if not blocks:
+    """Expected sufficient statistics and log-likelihood of all the data, added up block by block.
+
+    Raises `TypeError` or `ValueError` when `data` cannot be passed over again, gives no block, or a block gives
+    something other than sums."""
+    total = None
+    for part in mapper(model.expectation(params), _blocks(data)):
+        _check_part(part)
+        total = part if total is None else total + part
+    if total is None:
         raise ValueError("data gave no blocks: it must hold at least one row, and a function given as data "
                          "must return a new iterator each time it is called")
-    if not isinstance(blocks[0], Expected):
-        raise TypeError(f"the function that expectation(params) returns must give an Expected for each block, "
-                        f"not {type(blocks[0]).__name__}")
-    return reduce(operator.add, blocks)
+    return total
 
 # %% ../nbs/12_em.ipynb #e6826470
 class LikelihoodFell(ArithmeticError):
     "The log-likelihood fell between two rounds of EM, which a correct E-step and M-step cannot do."
 
-# %% ../nbs/12_em.ipynb #6a2eafd6
+# %% ../nbs/12_em.ipynb #df913d8c
 def _check_likelihood(after:float, # Log-likelihood now
                       before:float, # One round earlier; -inf in the first round
                       expected:Expected, # The statistics it came with
@@ -111,14 +131,15 @@ def _check_likelihood(after:float, # Log-likelihood now
                                  "for parameters outside their range, and for a component without data")
     if after < before - 1e-10 * (abs(after) + expected.weight):
         raise LikelihoodFell(f"the log-likelihood fell from {before:.10g} to {after:.10g} (by {before - after:.3g}) "
-                             f"in round {iteration}. EM cannot do this: the M-step does not maximise the expected "
-                             "complete-data log-likelihood, or expectation() returns statistics or a "
-                             "log_likelihood of another model or of other data")
+                             f"in round {iteration}. Exact EM cannot do this: the M-step does not maximise the expected "
+                             "complete-data log-likelihood, expectation() describes another model or other data, the "
+                             "start is invalid (weights that do not sum to 1, say), or digits are lost (float32, "
+                             "squares of data far from zero)")
 
-# %% ../nbs/12_em.ipynb #853d1c23
+# %% ../nbs/12_em.ipynb #fc1a389a
 @dataclass(frozen=True)
 class Step:
-    """What a callback is told once per round.
+    """What a callback is told once per round; to be read, not changed.
 
     Parameters
     ----------
@@ -180,15 +201,19 @@ def _rounds(model, params, data, max_iter, mapper):
         if iteration < max_iter:
             params = model.maximization(expected, params)
 
-# %% ../nbs/12_em.ipynb #68152cd7
-def _check_arguments(model, tol, max_iter):
+# %% ../nbs/12_em.ipynb #d32d3d7b
+def _check_arguments(model, tol, max_iter, callbacks):
     "Raise where an argument of `em` cannot be used, and name it."
     check_scalar(tol, "tol", Real)
     check_scalar(max_iter, "max_iter", Integral, min_val=1)
     if not tol >= 0:
         raise ValueError(f"tol == {tol}, must be >= 0: a gain in nats, such as 1e-8")
+    if isinstance(model, type):
+        raise TypeError(f"model must be an instance, not the class: write {model.__name__}()")
     if not isinstance(model, Model):
         raise TypeError(f"model must have the methods expectation and maximization; {type(model).__name__} lacks them")
+    if callable(callbacks):
+        raise TypeError("callbacks must be a list of functions, even for one: write [callback]")
 
 # %% ../nbs/12_em.ipynb #9d777743
 def _warn_unfinished(max_iter, gain, tol):
@@ -196,12 +221,12 @@ def _warn_unfinished(max_iter, gain, tol):
     warnings.warn(f"EM stopped after max_iter={max_iter} rounds; the last one still gained {gain:.3g} nats, "
                   f"more than tol={tol:g}. Raise max_iter or tol.", ConvergenceWarning, stacklevel=3)
 
-# %% ../nbs/12_em.ipynb #15e305b7
+# %% ../nbs/12_em.ipynb #b951d630
 def em(model:Model, # The model: see `Model`
        params:Any, # Where to start
        data:Any, # One array, or a function that returns an iterator over blocks
        *,
-       tol:float=1e-8, # Stop when a round gains no more than this, in nats of the total log-likelihood
+       tol:float=1e-8, # Stop when a round gains no more than this, in nats of the log-likelihood of all rows
        max_iter:int=10_000, # Stop after this many rounds in any case, with a `ConvergenceWarning`
        callbacks:tuple=(), # Functions called with each `Step`
        mapper:Callable=map, # How to map over blocks: see `e_step`
@@ -210,7 +235,8 @@ def em(model:Model, # The model: see `Model`
 
     Raises `LikelihoodFell` when a round lowers the log-likelihood beyond rounding, `FloatingPointError` when it
     is not finite, and `TypeError` or `ValueError` when an argument is wrong."""
-    _check_arguments(model, tol, max_iter)
+    _check_arguments(model, tol, max_iter, callbacks)
+    callbacks, max_iter = tuple(callbacks), int(max_iter)
     history, seconds, converged = [], [], False
     for step in _rounds(model, params, data, max_iter, mapper):
         for callback in callbacks:

@@ -5,9 +5,8 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 
-from tools.notebooks import NBS, PNG_IN_HTML, ROOT, joined, read, source
+from tools.notebooks import PNG_IN_HTML, ROOT, joined, read, source
 from tools.notebooks import notebooks as notebook_paths
 
 DIRECTIVE = re.compile(r"\s*#\s*\|\s*([\w-]+)\s*:?\s*(.*)")
@@ -107,7 +106,8 @@ class Cell:
     def texts(self):
         "The texts of the outputs, with the pixels of figures taken out."
         for output in self.outputs:
-            parts = [output["text"]] if "text" in output else [v for k, v in output.get("data", {}).items() if k.startswith("text/")]
+            data = output.get("data", {}).items()
+            parts = [output["text"]] if "text" in output else [value for kind, value in data if kind.startswith("text/")]
             yield from (PNG_IN_HTML.sub("", joined(part)) for part in parts)
 
     def shows_figure(self):
@@ -155,11 +155,12 @@ class Notebook:
 
 
 def public_definitions(cell):
-    "Pairs (dotted name, node) of the public functions, classes and methods that a cell defines."
+    "Pairs (dotted name, node) of the public functions, classes and methods that a cell defines. Protocols have no methods."
     for node in cell.tree.body:
         if isinstance(node, DEFINITIONS) and not node.name.startswith("_"):
             yield node.name, node
-            for child in node.body if isinstance(node, ast.ClassDef) else []:
+            concrete = isinstance(node, ast.ClassDef) and "Protocol" not in map(ast.unparse, node.bases)
+            for child in node.body if concrete else []:
                 if isinstance(child, DEFINITIONS) and not child.name.startswith("_"):
                     yield f"{node.name}.{child.name}", child
 

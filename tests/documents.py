@@ -4,7 +4,7 @@ from collections import Counter
 from functools import cache
 
 import pypandoc
-from tools.notebooks import NBS, ROOT, notebooks, read, source
+from tools.notebooks import ROOT, notebooks, read, source
 
 READERS = ("gfm+tex_math_dollars", "markdown")
 COUNTED = ("Header", "BulletList", "OrderedList", "DefinitionList", "Table", "BlockQuote", "CodeBlock", "Math", "Link", "Image", "Note")

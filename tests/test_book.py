@@ -90,7 +90,7 @@ def exports_have_docstrings(nb):
 def exports_are_tested_nearby(nb):
     for cell in nb.exported:
         for name, node in public_definitions(cell):
-            reach = len(nb.cells) if "." in name else REACH  # methods may be tested later, with their class in use
+            reach = REACH if isinstance(node, ast.FunctionDef) and "." not in name else len(nb.cells)  # classes: when in use
             if not any(node.name in c.names and nb.asserts(c) for c in nb.near(cell, 0, reach)):
                 yield cell, f"no asserting cell within {reach} cells names {name}"
 
@@ -127,12 +127,11 @@ def is_text(node):
 
 @rule
 def imports_stand_apart(nb):
-    "The site runs every cell that imports something, so such a cell must not need earlier results."
-    for cell in nb.code:
-        nodes = cell.tree.body if cell.is_exported else list(ast.walk(cell.tree))
-        others = [n for n in cell.tree.body if not isinstance(n, IMPORTS) and not is_text(n)]
-        set_up = cell.is_hidden and all(isinstance(n, (ast.Expr, ast.Assign)) for n in others)
-        if others and not set_up and any(isinstance(n, IMPORTS) for n in nodes):
+    "The site runs every cell of a module's notebook that imports something: such a cell must not need earlier results."
+    for cell in nb.code if nb.module else []:
+        allowed = IMPORTS if cell.is_exported else (*IMPORTS, *DEFINITIONS, ast.Expr) if cell.is_hidden else (*IMPORTS, *DEFINITIONS)
+        others = [n for n in cell.tree.body if not isinstance(n, allowed) and not is_text(n)]
+        if others and any(isinstance(n, IMPORTS) for n in cell.tree.body):
             yield cell, f"imports and other code in one cell: {ast.unparse(others[0])[:60]}"
 
 
@@ -335,11 +334,13 @@ BAD = {
     "equation_numbers_begin_with_the_chapter": [[md("$$ a \\tag{12.1} $$")], [md("$$ a \\tag{11} $$")], [md("$$ a \\tag{1.1} $$")]],
     "exports_have_docstrings": [[code("#| export\ndef f(): pass")], [code('#| export\nclass A:\n    "A."\n    def f(self): pass')],
                                 [code("#| exports\nclass A: pass")]],
-    "exports_are_tested_nearby": [[code(FUNCTION)], [code(FUNCTION), code("em(1)")], [code(FUNCTION), *[md("")] * REACH, code("assert em(1)")],
+    "exports_are_tested_nearby": [[code(FUNCTION)], [code(FUNCTION), code("em(1)")],
+                                  [code(FUNCTION), *[md("")] * REACH, code("assert em(1)")],
                                   [code('#| export\nclass A:\n    "A."\n    def f(self): pass'), code("assert A()")]],
     "exports_are_tested_by_pytest": [[code("#| export\ndef a_name_that_is_used_nowhere(): pass")]],
     "exports_only_define": [[code("#| export\nprint(1)")], [code("#| export\nfor i in x: pass")], [code("#| export\nassert x == 1")]],
-    "imports_stand_apart": [[code("#| export\nimport os\ndef f(): pass")], [code("import os\nx = 1")], [code("#| hide\nimport os\nfor i in x: pass")]],
+    "imports_stand_apart": [[code(f"#| default_exp bound\n{text}")] for text in (
+        "#| export\nimport os\ndef f(): pass", "import os\nx = 1", "#| hide\nimport os\nfor i in x: pass")],
     "imports_point_to_lower_numbers": [[code(f"#| default_exp bound\n{text}")] for text in (
         "from emlit.bound import posterior", "import emlit.gmm", "from emlit import gmm")],
     "exported_cells_are_short": [[code("#| export\ndef f():\n" + "    x = 1\n" * LONGEST_EXPORT)]],
@@ -385,7 +386,8 @@ def test_rule_accepts_good_notebook(check):
 
 @pytest.mark.parametrize("text", [
     "np.testing.assert_allclose(a, b)", "numpy.testing.assert_equal(a, b)", "assert_array_equal(a, b)", "assert f(x) == f(x)",
-    "with pytest.raises(ValueError):\n    f()", "test_fail(lambda: f())", "for a in b:\n    assert a == 1", "check_it(1)", "if a:\n    assert b < c < d"])
+    "with pytest.raises(ValueError):\n    f()", "test_fail(lambda: f())", "for a in b:\n    assert a == 1", "check_it(1)",
+    "if a:\n    assert b < c < d"])
 def test_assertions_are_recognised(text):
     "Each way to assert in a notebook counts as a test."
     nb = make(code("def check_it(x):\n    assert x == 1"), code(text))

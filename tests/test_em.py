@@ -1,5 +1,6 @@
 """The driver: blocks, mapping, stopping, the guard, callbacks and the words of its errors."""
 import io
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -191,6 +192,9 @@ def test_model_protocol():
     (dict(model=object()), TypeError, "model must have the methods expectation and maximization; object lacks them"),
     (dict(data=iter([X])), TypeError, "can be run through only once"),
     (dict(data=lambda: iter(())), ValueError, "data gave no blocks"),
+    (dict(data=lambda: X), TypeError, "must return an iterator over blocks"),
+    (dict(model=Share), TypeError, r"write Share\(\)"),
+    (dict(callbacks=print), TypeError, r"write \[callback\]"),
 ])
 def test_wrong_arguments_are_named(arguments, error, words):
     call = dict(model=Share(), params=START, data=X) | arguments
@@ -206,6 +210,75 @@ def test_a_model_that_returns_something_else_is_told_so():
         em(Loose(), START, X)
 
 
+@pytest.mark.parametrize("log_likelihood, weight", [
+    (np.zeros(3), 3), (np.zeros(1), 3), (-1.0, np.nan), (-1.0, np.inf), (-1.0, -1), (-1.0, np.ones(3))])
+def test_sums_that_are_not_sums_are_refused(log_likelihood, weight):
+    class Unsummed(Share):
+        def expectation(self, share):
+            return lambda x: Expected({"first": 1.0}, log_likelihood, weight)
+    with pytest.raises(ValueError, match="must be sums over the rows"):
+        em(Unsummed(), START, X)
+
+
+def test_statistics_of_different_shapes_do_not_add():
+    with pytest.raises(ValueError, match=r"cannot add s of shapes \(2,\) and \(3,\)"):
+        Expected({"s": np.zeros(2)}, 0.0, 1) + Expected({"s": np.zeros(3)}, 0.0, 1)
+
+
+class Reports(Share):
+    "Reports the given log-likelihoods one after the other."
+    def __init__(self, *values, weight):
+        self.values, self.weight = list(values), weight
+
+    def expectation(self, share):
+        value = self.values.pop(0)
+        return lambda x: Expected({"first": 0.5 * self.weight}, value, self.weight)
+
+
+@pytest.mark.parametrize("before, fall, weight", [(-1.0, 1e-8, 400), (-1e6, 5e-5, 1)])
+def test_the_guard_allows_rounding_per_row_and_per_nat_and_no_more(before, fall, weight):
+    assert em(Reports(before, before - fall, weight=weight), START, X).converged
+    with pytest.raises(LikelihoodFell):
+        em(Reports(before, before - 10 * fall, weight=weight), START, X)
+
+
+def test_blocks_are_taken_one_by_one():
+    read, reduced = [], []
+
+    class Watched(Share):
+        def expectation(self, share):
+            expect = super().expectation(share)
+            return lambda x: (reduced.append(len(read)), expect(x))[1]
+
+    def blocks():
+        for block in in_blocks(X, 20)():
+            read.append(block)
+            yield block
+
+    e_step(Watched(), START, blocks)
+    assert reduced == [1, 2, 3, 4, 5]
+
+
+def test_the_mapper_maps():
+    threads = set()
+
+    class Watched(Share):
+        def expectation(self, share):
+            expect = super().expectation(share)
+            return lambda x: (threads.add(threading.current_thread()), expect(x))[1]
+
+    with ThreadPoolExecutor(2) as pool:
+        e_step(Watched(), START, in_blocks(X, 20), pool.map)
+    assert threading.main_thread() not in threads and threads
+
+
+def test_numpy_integers_and_any_iterable_of_callbacks_are_taken():
+    tracer = Tracer()
+    with pytest.warns(ConvergenceWarning):
+        fit = em(Share(), START, in_blocks(X, np.uint8(30)), max_iter=np.int8(5), tol=np.float32(0), callbacks=iter([tracer]))
+    assert fit.n_iter == 5 and len(tracer.steps) == 6
+
+
 def test_an_exhausted_function_of_blocks_is_noticed():
     once = iter([X])
     with pytest.raises(ValueError, match="must return a new iterator each time"):
@@ -215,3 +288,14 @@ def test_an_exhausted_function_of_blocks_is_noticed():
 def test_in_blocks_names_a_wrong_size():
     with pytest.raises(ValueError, match="size == 0, must be >= 1"):
         in_blocks(X, 0)
+
+
+def test_the_mapper_given_is_the_one_used():
+    calls = []
+
+    def counting(function, blocks):
+        calls.append(function)
+        return map(function, blocks)
+
+    fit = em(Share(), START, in_blocks(X, 7), mapper=counting)
+    assert len(calls) == fit.n_iter + 1

@@ -65,7 +65,8 @@ def test_readers_agree(path):
 
 @pytest.mark.parametrize("text", [
     "::: {.callout-note}\nA\n:::", "$$\na\n$$ {#eq-a}", "see @eq-a", "![a](a.png){width=3}", "as shown[^1]", "> [!NOTE]\n> A", r"$\bm{x}$",
-    r"$$\label{a}$$", r"by \eqref{a}", "so $ x $ is", "so $x $ is", "so $ x$ is", r"costs \$3 or \$4", "| a | b |\n|---|---|\n| $p(x|z)$ | 1 |",
+    r"$$\label{a}$$", r"by \eqref{a}", "so $ x $ is", "so $x $ is", "so $ x$ is", r"costs \$3 or \$4",
+    "| a | b |\n|---|---|\n| $p(x|z)$ | 1 |",
     "![a](attachment:a.png)", "Two:\n- one\n- two", "Two:\n1. one\n2. two", "Text\n## Heading", "hence $$a = b$$", "$$ a\n= b $$"])
 def test_traps_are_found(text):
     "Each trap is caught, and the same text as code is not."
@@ -76,7 +77,8 @@ def test_traps_are_found(text):
 @pytest.mark.parametrize("text", [
     "Two:\n\n- one\n  and more\n- two\n\n1. x\n2. y", "# A\n\ntext\n\n## B\n\ntext", r"so $x$, $y$ and $p(x \mid z)$ in $\mathbb{R}$",
     "| a | b |\n|---|---|\n| $p(x \\mid z)$ | $y$ |", "$$\na \\tag{1.1}\n$$", "> $$a = b$$", "> **Note.** A", "$$a = b$$", r"it costs \$3",
-    "- $a$ - $b$\n- c", "`$ x $` and ``\\bm``", "[a](b.ipynb) and ![c](d.png)", "<details><summary>Why</summary>\n\nAs $x$:\n\n- one\n\n</details>"])
+    "- $a$ - $b$\n- c", "`$ x $` and ``\\bm``", "[a](b.ipynb) and ![c](d.png)",
+    "<details><summary>Why</summary>\n\nAs $x$:\n\n- one\n\n</details>"])
 def test_sound_markdown_passes(text):
     "Forms that read well everywhere are left alone."
     assert not traps(text)

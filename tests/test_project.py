@@ -11,8 +11,8 @@ from book import load_book
 from packaging.requirements import Requirement
 from tools.notebooks import NBS, ROOT, notebooks, read, text_of
 
-NOT_AT_RUN_TIME = ("nbdev", "execnb", "fastcore", "ghapi", "fastgit", "IPython", "ipykernel", "jupyter", "jupyterlab", "notebook", "nbformat",
-                   "matplotlib.pyplot")
+NOT_AT_RUN_TIME = ("nbdev", "execnb", "fastcore", "ghapi", "fastgit", "IPython", "ipykernel", "jupyter", "jupyterlab", "notebook",
+                   "nbformat", "matplotlib.pyplot")
 PINNED_FOR_NBDEV = {"nbdev", "execnb", "fastcore", "ghapi", "fastgit"}
 
 
@@ -27,7 +27,8 @@ def text(path):
 
 
 def difference(stored, fresh, name):
-    return "\n".join(difflib.unified_diff(stored.splitlines(), fresh.splitlines(), f"stored {name}", f"fresh {name}", lineterm="", n=1))
+    labels = f"stored {name}", f"fresh {name}"
+    return "\n".join(difflib.unified_diff(stored.splitlines(), fresh.splitlines(), *labels, lineterm="", n=1))
 
 
 # ---- notebooks and package -----------------------------------------------------------------------
@@ -110,8 +111,8 @@ def test_readme_in_step():
 
 def test_settings_for_nbdev():
     "nbdev finds what it needs, and is told not to write a pyproject.toml."
-    needed = {"lib_name", "lib_path", "nbs_path", "doc_path", "version", "description", "author", "license", "min_python", "branch", "git_url",
-              "doc_host", "doc_baseurl", "requirements", "dev_requirements", "custom_sidebar", "clean_ids"}
+    needed = {"lib_name", "lib_path", "nbs_path", "doc_path", "version", "description", "author", "license", "min_python", "branch",
+              "git_url", "doc_host", "doc_baseurl", "requirements", "dev_requirements", "custom_sidebar", "clean_ids"}
     assert needed <= settings().keys()
     assert not settings().getboolean("update_pyproject") and not (ROOT / "pyproject.toml").exists()
 
@@ -147,7 +148,8 @@ def test_requirements_cover_the_imports():
 
 def imported_by(statement):
     "The modules that a statement brings into a fresh interpreter."
-    done = subprocess.run([sys.executable, "-c", f"{statement}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-c", f"{statement}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 

@@ -74,7 +74,7 @@ def export():
 
 def site():
     step("Render the site")
-    python("tools/site.py")
+    python("-m", "tools.site")
 
 
 # ---- the targets ---------------------------------------------------------------------------------
@@ -84,15 +84,15 @@ def book():
     "export, rerun every notebook, store outputs that changed, write README.md, render the site into _docs/"
     export()
     step("Run the notebooks, each in a fresh process")
-    python("tools/notebooks.py", "run")
-    python("tools/readme.py")
+    python("-m", "tools.notebooks", "run")
+    python("-m", "tools.readme")
     site()
 
 
 def test():
     "everything: outputs reproduced, site rendered, all tests (export, README, notebooks, links, wheel, pages)"
     step("Rerun the notebooks and compare their outputs with the stored ones")
-    python("tools/notebooks.py", "reproduce")
+    python("-m", "tools.notebooks", "reproduce")
     site()
     step("Tests")
     python("-m", "pytest", "-q", "--durations=5", "tests")
@@ -100,12 +100,12 @@ def test():
 
 def reproduce():
     "rerun every notebook from nothing and compare all stored outputs with the fresh ones"
-    python("tools/notebooks.py", "reproduce", "--force")
+    python("-m", "tools.notebooks", "reproduce", "--force")
 
 
 def mutants():
     "plant known bugs one at a time in a copy of the package and show that a test fails for each"
-    python("tools/mutants.py")
+    python("-m", "tools.mutants")
 
 
 def lab():

@@ -30,13 +30,67 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = [
+    # data
+    Mutant("columns swapped", "data", "[float(v) for v in line.split(\",\")]", "[float(v) for v in line.split(\",\")[::-1]]"),
+    Mutant("first row lost", "data", "for line in lines[1:]", "for line in lines[2:]"),
+    Mutant("two counts exchanged", "data", "X=[85, 196, 341]", "X=[85, 341, 196]"),
+    Mutant("data that can be written to", "data", "X.setflags(write=False)", "X.setflags(write=True)"),
+    Mutant("variance for standard deviation", "data", "np.sqrt(values.clip(0))", "values.clip(0)"),
+    Mutant("spread of another component", "data", "roots[labels], noise", "roots[labels[::-1]], noise"),
+    Mutant("label off by one", "data", "biases[labels]", "biases[labels - 1]"),
+    # likelihood
+    Mutant("all tosses counted as heads", "likelihood", "xlogy(heads, theta)", "xlogy(tosses, theta)"),
+    Mutant("sign inside log(1 - theta)", "likelihood", "xlog1py(tosses - heads, -theta)", "xlog1py(tosses - heads, theta)"),
+    Mutant("one-sided for central difference", "likelihood", "(8 * (c - b) - (d - a)) / (12 * h)", "(d - b) / (3 * h)"),
+    Mutant("factor 2 in mixed derivatives", "likelihood", "(plus - minus) / 4", "(plus - minus) / 2"),
+    Mutant("mixed derivatives on one side only", "likelihood", "H[i, j] = H[j, i] =", "H[i, j] ="),
+    # latent
+    Mutant("variance for precision", "latent", "** 2 / variances", "** 2 * variances"),
+    Mutant("missing log-determinant", "latent", "np.log(2 * np.pi * variances)", "np.log(2 * np.pi)"),
+    Mutant("missing mixture weights", "latent", "np.log(weights) - 0.5", "0 * np.log(weights) - 0.5"),
+    Mutant("sum over the wrong axis", "latent", "(log_joint), axis=1).sum()", "(log_joint), axis=0).sum()"),
+    Mutant("log of a sum of exp, which underflows", "latent", "logsumexp(_check_log_joint(log_joint), axis=1)",
+           "np.log(np.exp(_check_log_joint(log_joint)).sum(axis=1))"),
+    Mutant("best assignment for the sum", "latent", "return logsumexp([", "return max(["),
+    Mutant("sum for log-sum-exp", "latent", "logsumexp(_check_log_joint(log_joint), axis=1)", "_check_log_joint(log_joint).sum(axis=1)"),
+    # bound
+    Mutant("sign of the entropy", "bound", "return entr(", "return -entr("),
+    Mutant("divergence the other way round", "bound", "rel_entr(q, p)", "rel_entr(p, q)"),
+    Mutant("posterior that underflows", "bound", "np.exp(log_joint - largest)", "np.exp(log_joint)"),
+    Mutant("posterior normalised over the points", "bound", "joint.sum(axis=1, keepdims=True)", "joint.sum(axis=0, keepdims=True)"),
+    Mutant("swapped responsibilities", "bound", "return joint / joint.sum(", "return joint[:, ::-1] / joint.sum("),
+    Mutant("bound without the entropy", "bound", " + entropy(q)", ""),
+    # em
+    Mutant("a decreasing step accepted", "em", "if after < before - 1e-10 *", "if after < before - 1e10 *"),
+    Mutant("rounding taken for a fall", "em", "before - 1e-10 * (abs(after) + expected.weight)", "before"),
+    Mutant("NaN accepted", "em", "if not np.isfinite(after):", "if np.isinf(after):"),
+    Mutant("last block dropped", "em", "range(0, len(X), size)", "range(0, len(X) - size + 1, size)"),
+    Mutant("only the first block used", "em", "return reduce(operator.add, blocks)", "return blocks[0]"),
+    Mutant("weights of blocks not added", "em", "self.weight + other.weight", "self.weight"),
+    Mutant("mapper ignored", "em", "list(mapper(", "list(map("),
+    Mutant("tolerance on the wrong side", "em", "history[-1] - history[-2] <= tol", "history[-1] - history[-2] >= tol"),
+    Mutant("iterations off by one", "em", "step.iteration, converged)", "step.iteration + 1, converged)"),
+    Mutant("one round too few", "em", "range(max_iter + 1)", "range(max_iter)"),
+    Mutant("parameters of the round after", "em", "yield Step(iteration, params,", "yield Step(iteration, model.maximization(expected, params),"),
+    Mutant("callbacks not called", "em", "            callback(step)", "            pass"),
+    # classics
+    Mutant("wrong split fraction in linkage", "classics", "np.array([2, pi]) / (2 + pi)", "np.array([1, pi]) / (1 + pi)"),
+    Mutant("split the wrong way round", "classics", "np.array([2, pi]) / (2 + pi)", "np.array([pi, 2]) / (2 + pi)"),
+    Mutant("hidden cells left out of the ratio", "classics", "_ratio(x2 + y4, x2", "_ratio(y4, x2"),
+    Mutant("coins exchanged", "classics", "r = posterior(log_joint).T", "r = posterior(log_joint).T[::-1]"),
+    Mutant("hard assignment for responsibilities", "classics", "r = posterior(log_joint).T", "r = posterior(log_joint).T.round()"),
+    Mutant("log-likelihood without the coins' prior", "classics", "np.log(0.5) + xlogy(", "xlogy("),
+    Mutant("factor 2 missing in moth alleles", "classics", "== 2, 1, 2)", "== 2, 1, 1)"),
+    Mutant("dominance the wrong way round", "classics", "np.array([0, 0, 0, 1, 1, 2])", "np.array([0, 0, 0, 1, 2, 2])"),
+    Mutant("genotypes not given the look", "classics", "n[self.looks] * fraction", "n[self.looks] * genotype"),
 ]
 
 
 def planted(mutant, text):
     "The text of the mutant's module with the bug in it."
     if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.name}: {mutant.old!r} stands {text.count(mutant.old)} times in emlit/{mutant.module}.py, not once")
+        found = text.count(mutant.old)
+        raise ValueError(f"{mutant.name}: {mutant.old!r} stands {found} times in emlit/{mutant.module}.py, not once")
     return text.replace(mutant.old, mutant.new)
 
 

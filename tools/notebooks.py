@@ -1,7 +1,7 @@
 """Run the notebooks, each in a fresh process, and compare what they print with what they store.
 
-    python tools/notebooks.py run [NAME ...]        run; store the outputs that changed
-    python tools/notebooks.py reproduce [NAME ...]  run; fail where a stored output differs
+    python -m tools.notebooks run [NAME ...]        run; store the outputs that changed
+    python -m tools.notebooks reproduce [NAME ...]  run; fail where a stored output differs
 
 A notebook that has run with the same sources, package and pins is not run again unless `--force` is
 given. A cell whose first line is `#| timing` measures time: its numbers may differ, its words may not.
@@ -47,6 +47,17 @@ def text_of(nb):
 def write(nb, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text_of(nb), encoding="utf-8", newline="\n")
+
+
+def cleaned(nb):
+    "A notebook without execution counts and editor's metadata, as nbdev cleans it."
+    from execnb.nbio import dict2nb
+    from nbdev.clean import clean_nb
+    nb = dict2nb(nb)
+    clean_nb(nb, allowed_cell_metadata_keys=["tags", "jupyter"])
+    for cell in nb.cells:
+        cell.pop("idx_", None)
+    return json.loads(json.dumps(nb))
 
 
 def source(cell):
@@ -192,12 +203,12 @@ def differences(stored, fresh):
 
 
 def store(path, fresh):
-    "Put fresh outputs into the cells where they differ from the stored ones. Returns how many changed."
-    stored = read(path)
+    "Clean a notebook and put fresh outputs where they differ from the stored ones. Returns how many changed."
+    stored = cleaned(read(path))
     changed = differences(stored, fresh)
     for i, _ in changed:
         stored["cells"][i]["outputs"] = fresh["cells"][i]["outputs"]
-    if changed:
+    if text_of(stored) != path.read_text(encoding="utf-8"):
         write(stored, path)
     return len(changed)
 

@@ -1,13 +1,10 @@
 """Write README.md from nbs/index.ipynb, so that the front page of the repository and of the site are one text.
 
-    python tools/readme.py
+    python -m tools.readme
 """
 import re
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from notebooks import NBS, ROOT, joined, read, source  # noqa: E402
+from tools.notebooks import NBS, ROOT, joined, read, source
 
 
 def outputs_text(cell):
@@ -21,7 +18,7 @@ def from_cell(cell):
     if cell["cell_type"] == "markdown":
         # Links of the notebook are relative to nbs/; those of the README to the top.
         text = re.sub(r"\]\((?!https?:|#|\.\./)([^)]+)\)", r"](nbs/\1)", text)
-        return text.replace("](../", "](")
+        return text.replace("](../", "](").replace("\n> ", "\n\n> ")
     if text.startswith("#| hide"):
         return ""
     shown = f"```python\n{text}\n```"

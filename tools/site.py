@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from configparser import ConfigParser
 from itertools import takewhile
 from pathlib import Path
@@ -64,7 +65,7 @@ def options(cell):
 def local_links(text, pages):
     "Links to notebooks and to the published site become links to pages; `pages` maps notebook to page."
     def page(match):
-        name, anchor = pages.get(match["nb"], match["page"]), match["anchor"] or ""
+        name, anchor = pages.get(match["nb"], match["nb"] or match["page"]), match["anchor"] or ""
         if match["page"]:  # nbdev points to methods and private names too, but documents neither
             anchor = re.sub(r"#_.*|\..*", "", anchor)
         return f"]({name}.ipynb{anchor})"
@@ -103,11 +104,11 @@ def toctrees(pages):
             for title, part in parts() if part != ["index.ipynb"]]
 
 
-def page(cells, pages):
-    "The cells that Sphinx reads for those that nbdev has processed."
-    about, *cells = cells
-    about = front_matter([about])
-    lead = f"# {about['title']}\n" + (f"\n{{.lead}}\n{about['description']}\n" if "description" in about else "")
+def page(name, cells, pages):
+    "The cells that Sphinx reads for those that nbdev has processed. The title gets the number of the notebook."
+    about, *cells = front_matter(cells), *cells[1:]
+    number = re.match(r"(\d+_)?", name)[0].replace("_", " ")
+    lead = f"# {number}{about['title']}\n" + (f"\n{{.lead}}\n{about['description']}\n" if "description" in about else "")
     following = [source(c) for c in cells[1:]] + [""]
     cells = [markdown(source(c), pages) if c["cell_type"] == "markdown" else code(c, after, pages)
              for c, after in zip(cells, following)]
@@ -128,11 +129,13 @@ def write_pages():
     from nbdev.serve import proc_nbs
     proc_nbs(".", n_workers=0, force=True)
     shutil.rmtree(PAGES, ignore_errors=True)
-    shutil.copytree(PROC / "images", PAGES / "images")
+    PAGES.mkdir(parents=True)
+    if (PROC / "images").exists():
+        shutil.copytree(PROC / "images", PAGES / "images")
     notebooks = {path.stem: read(path) for path in PROC.glob("*.ipynb")}
     pages = {name: Path(front_matter(nb["cells"])["output-file"]).stem for name, nb in notebooks.items()}
     for name, nb in notebooks.items():
-        cells = page(nb["cells"], pages) + (toctrees(pages) if name == "index" else [])
+        cells = page(name, nb["cells"], pages) + (toctrees(pages) if name == "index" else [])
         made = {**nb, "cells": [{**c, "id": f"cell-{i}"} for i, c in enumerate(cells)], "metadata": METADATA}
         (PAGES / f"{pages[name]}.ipynb").write_text(json.dumps(made), encoding="utf-8")
 
@@ -151,12 +154,11 @@ def copy_mathjax():
 
 def with_sphinx():
     write_pages()
-    shutil.rmtree(DOCS, ignore_errors=True)
     done = subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--fresh-env",
                            "--conf-dir", ROOT / "tools" / "site", "--doctree-dir", PAGES.with_name("doctrees"),
                            PAGES, DOCS], cwd=ROOT)
     if done.returncode:
-        shutil.rmtree(DOCS, ignore_errors=True)
+        shutil.rmtree(DOCS)
         sys.exit("The site was not rendered: see the warnings above.")
     copy_mathjax()
 
@@ -169,6 +171,8 @@ def with_quarto():
 
 def main():
     parts()
+    shutil.rmtree(DOCS, ignore_errors=True)  # no old page stays, nor an old site where this one fails
+    warnings.filterwarnings("ignore", "Found cells containing imports")  # the set-up cells choose a style too
     os.chdir(NBS)  # where the notebooks run: nbdev runs their exported cells and imports again
     with_quarto() if shutil.which("quarto") else with_sphinx()
     print(f"The site is in {DOCS}: open {DOCS / 'index.html'}")

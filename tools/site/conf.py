@@ -45,7 +45,7 @@ html_theme_options = {
     "pygments_dark_style": "github-dark",
 }
 mathjax_path = "mathjax/tex-chtml-full.js"
-mathjax3_config = {"chtml": {"displayAlign": "center"}}
+mathjax3_config = {"chtml": {"matchFontHeight": False, "scale": 1.1}}  # one size, in folds too
 
 
 def prepare_maths(app, doctree):
