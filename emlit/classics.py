@@ -15,7 +15,18 @@ from .bound import posterior
 from .em import Expected
 from .latent import log_marginal
 
-# %% ../nbs/13_classics.ipynb #ae84b386
+# %% ../nbs/13_classics.ipynb #7a53139e
+def _floats(
+    values:np.ndarray, # What should be numbers
+    name:str, # What to call them in the message
+)->np.ndarray: # The same as floats
+    "`values` as an array of floats, or a `ValueError` that names the argument."
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers in rows of equal length, not {type(values).__name__} {values!r:.60}") from error
+
+
 def _probabilities(
     values:np.ndarray, # Numbers that should lie between 0 and 1
     shape:tuple, # Shape they should have
@@ -23,7 +34,7 @@ def _probabilities(
     total:float|None=None, # What they should sum to, if to anything
 )->np.ndarray: # The same as floats
     "`values` as floats of the given shape between 0 and 1, or a `ValueError` that says what to mend."
-    p = np.asarray(values, dtype=float)
+    p = _floats(values, name)
     if p.shape != shape:
         raise ValueError(f"{name} has shape {p.shape}; give it shape {shape}.")
     if not ((p >= 0) & (p <= 1)).all():
@@ -32,21 +43,22 @@ def _probabilities(
         raise ValueError(f"{name} sums to {p.sum():.9g}; divide by the sum.")
     return p
 
-# %% ../nbs/13_classics.ipynb #39913d25
+# %% ../nbs/13_classics.ipynb #bb0c558e
 def _counts(
     values:np.ndarray, # One row of counts, or several
     width:int, # Counts a row
     name:str, # What to call them in the message
 )->np.ndarray: # The same as floats, shape (n, width)
     "`values` as rows of `width` whole numbers, none negative, or a `ValueError` that says what to mend."
-    counts = np.atleast_2d(np.asarray(values, dtype=float))
-    if counts.ndim != 2 or counts.shape[1] != width:
-        raise ValueError(f"{name} has shape {np.shape(values)}; give it {width} numbers a row.")
+    counts = _floats(values, name)
+    if counts.ndim not in (1, 2) or counts.shape[-1] != width or not counts.size:
+        raise ValueError(f"{name} has shape {counts.shape}; give it {width} numbers a row, in one row or more.")
+    counts = np.atleast_2d(counts)
     if (bad := ~(np.isfinite(counts) & (counts >= 0) & (counts == np.floor(counts)))).any():
         raise ValueError(f"{name} holds {counts[bad][0]:g}; counts must be whole numbers that are not negative.")
     return counts
 
-# %% ../nbs/13_classics.ipynb #edb2d186
+# %% ../nbs/13_classics.ipynb #e9cd1570
 def _multinomial_log_likelihood(
     counts:np.ndarray, # Counts, shape (k,)
     probabilities:np.ndarray, # Cell probabilities, shape (k,)
@@ -65,8 +77,8 @@ def _ratio(
 )->np.ndarray: # part / whole
     "`part / whole`, or a `ValueError` when a total is zero, so that there is nothing to estimate from."
     if not np.all(whole > 0):
-        raise ValueError(f"The expected counts add up to {whole}, so there is nothing to estimate from: "
-                         "give data with positive counts, and start from parameters strictly inside (0, 1).")
+        raise ValueError(f"The expected counts add up to {whole}, and where that is 0 there is nothing to estimate from: "
+                         "give data with positive counts, or start from other parameters, strictly inside (0, 1).")
     return part / whole
 
 # %% ../nbs/13_classics.ipynb #93af26f7

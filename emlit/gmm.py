@@ -333,7 +333,7 @@ def _best(runs):
     best = max(fits, key=lambda run: run.log_likelihood)
     return GMMResult(**vars(best), starts=tuple(getattr(run, "log_likelihood", run) for run in runs))
 
-# %% ../nbs/14_gmm.ipynb #450ef906
+# %% ../nbs/14_gmm.ipynb #49052146
 def _check_start(start, n_components, X, covariance_type):
     "The start, if it is a mixture of the right size and type."
     if not isinstance(start, GMMParams):
@@ -346,7 +346,13 @@ def _check_start(start, n_components, X, covariance_type):
                          f"{X.shape[1]} columns, pass {(n_components, X.shape[1])}")
     return start
 
-# %% ../nbs/14_gmm.ipynb #96c8dd75
+def _starts(start, X, n_components, covariance_type, n_init, seed):
+    "The start that was given, or `n_init` random ones, each with random numbers of its own."
+    if start is not None:
+        return [_check_start(start, n_components, X, covariance_type)]
+    return [random_start(X, n_components, covariance_type, rng) for rng in np.random.default_rng(seed).spawn(n_init)]
+
+# %% ../nbs/14_gmm.ipynb #45027cfb
 def fit_gmm(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components k
@@ -365,11 +371,8 @@ def fit_gmm(
     when every start collapses. Warns when some start does, or stops at `max_iter`."""
     X = check_points(X, n_components, covariance_type)
     _check_count("n_init", n_init)
-    rngs = np.random.default_rng(seed).spawn(n_init)
-    starts = [_check_start(start, n_components, X, covariance_type)] if start is not None else [
-        random_start(X, n_components, covariance_type, rng) for rng in rngs]
     runs = []
-    for first in starts:
+    for first in _starts(start, X, n_components, covariance_type, n_init, seed):
         try:
             runs.append(em(GMM(covariance_type), first, X, tol=tol, max_iter=max_iter, callbacks=callbacks))
         except CollapseError as error:
@@ -430,7 +433,7 @@ def _standalone(html):
     random_id = re.search(r'id="_anim_img(\w+)"', html)[1]
     return html.replace(random_id, hashlib.sha256(html.replace(random_id, "").encode()).hexdigest()[:32])
 
-# %% ../nbs/14_gmm.ipynb #14a6372f
+# %% ../nbs/14_gmm.ipynb #e7939208
 def animate_em(
     steps:list, # Steps of `em` on a Gaussian mixture in the plane, as a `Tracer` keeps them
     X:np.ndarray, # Points, shape (n, 2)
@@ -444,14 +447,14 @@ def animate_em(
     if not len(steps):
         raise ValueError("steps is empty: pass the steps of a Tracer() that was given to em or fit_gmm as a callback")
     shown = np.unique(np.linspace(0, len(steps) - 1, min(frames, len(steps))).round().astype(int))
-    figure = Figure(figsize=(6.4, 4.4), dpi=70)
+    figure = Figure(figsize=(5.8, 4), dpi=70)
     ax = figure.subplots()
     def draw(i):
         ax.clear()
         plot_step(steps[i], X, ax).set(xlabel=labels[0], ylabel=labels[1])
     return _standalone(FuncAnimation(figure, draw, frames=shown).to_jshtml(fps=2, default_mode="once"))
 
-# %% ../nbs/14_gmm.ipynb #c43450f9
+# %% ../nbs/14_gmm.ipynb #81a29ab9
 def n_parameters(
     params:GMMParams, # A mixture
 )->int: # Number of free parameters
@@ -463,7 +466,7 @@ def n_parameters(
 def bic(
     params:GMMParams, # A fitted mixture
     X:np.ndarray, # The points it was fitted to, shape (n, d)
-)->float: # The criterion in units of 2 nats; lower is better
+)->float: # The criterion, on the scale of -2 l; lower is better
     """Bayesian information criterion, -2 l + p log n with p free parameters (Schwarz, 1978).
 
     Raises `ValueError` when X does not fit the mixture."""

@@ -229,9 +229,9 @@ def figures_are_described(nb):
 
 
 def described(cells):
-    "Whether the first prose after a figure says what it shows."
+    "Whether the first prose after a figure or animation says what it shows."
     following = next((c for c in cells if c.is_markdown or c.shows_figure()), None)
-    return bool(following and following.is_markdown and re.search(r"\*Figure\b", following.source))
+    return bool(following and following.is_markdown and re.search(r"\*(Figure|Animation)\b", following.source))
 
 
 # ---- what is stored ------------------------------------------------------------------------------

@@ -250,6 +250,8 @@ def test_blocks_add_up(name):
     (TwoCoins(), [0.6, 0.5, 0.4], SETS, r"biases has shape \(3,\); give it shape \(2,\)"),
     (TwoCoins(), [0.6, 0.5], [[11, 10]], "sets has 11 heads in 10 tosses; the columns are heads, tosses"),
     (TwoCoins(), [0.6, 0.5], SETS[:, 0], r"sets has shape \(5,\); give it 2 numbers a row"),
+    (TwoCoins(), [0.6, 0.5], np.ones((0, 2)), r"sets has shape \(0, 2\); give it 2 numbers a row, in one row or more"),
+    (TwoCoins(), [0.7, 0.45], [[70_000, 100_000]], "nothing to estimate from: .* or start from other parameters"),
     (TwoCoins(), [0.6, 0.5], [[5.5, 10]], "sets holds 5.5"),
     (TwoCoins(), [0.6, 0.5], [[-1, 10]], "sets holds -1"),
     (TwoCoins(), [0.6, 0.5], [[0, 0]], "nothing to estimate from"),
@@ -270,8 +272,23 @@ def test_errors_say_what_to_mend(model, start, data, words):
         em(model, start, data)
 
 
-def test_words_are_no_counts():
-    with pytest.raises(ValueError):
-        em(Linkage(), 0.5, ["many", "few", "some", "none"])
-    with pytest.raises(ValueError):
-        em(Moths(), [0.2, 0.3, "half"], LOOKS)
+@pytest.mark.parametrize("model, start, data, name", [
+    (Linkage(), 0.5, ["many", "few", "some", "none"], "counts"),
+    (Linkage(), 0.5, load_linkage(), "counts"),
+    (Linkage(), 0.5j, ANIMALS, "pi"),
+    (TwoCoins(), [0.6, 0.5], [[5, 10], [9]], "sets"),
+    (TwoCoins(), [[0.6], 0.5], SETS, "biases"),
+    (Moths(), [0.2, 0.3, "half"], LOOKS, "frequencies"),
+])
+def test_what_is_no_array_of_numbers(model, start, data, name):
+    with pytest.raises(ValueError, match=f"{name} must be numbers in rows of equal length, not "):
+        em(model, start, data)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("times", [10**12, 1e300])
+def test_huge_counts_and_plain_lists(name, times):
+    model, start, data = MODELS[name]
+    fit = em(model, np.asarray(start).tolist(), [[float(v) * times for v in row] for row in np.atleast_2d(data)])
+    limit = np.array([0.8, 0.45]) if name == "coins" else settle(model, start, data)  # so many tosses tell the coins apart
+    np.testing.assert_allclose(fit.params, limit, rtol=1e-5)

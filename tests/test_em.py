@@ -290,7 +290,7 @@ def test_in_blocks_names_a_wrong_size():
         in_blocks(X, 0)
 
 
-def test_the_mapper_given_is_the_one_used():
+def test_em_hands_its_mapper_on():
     calls = []
 
     def counting(function, blocks):

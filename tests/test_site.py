@@ -203,6 +203,7 @@ def test_public_names_are_documented(visits, path, name):
     tree = ast.parse(module.read_text(encoding="utf-8"))
     public = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"}
     assert public - set(visits[name].headings) == set()
+    assert any(f"/emlit/{module.name}#L" in link for link in visits[name].links), "no link to the source: is nbdev's index up to date?"
 
 
 def test_previous_and_next_follow_the_sidebar(visits, site):

@@ -78,9 +78,12 @@ def markdown(text, pages):
 
 
 def api(text):
-    "An entry of the API documentation: no rule before it, its name set as code, its link to the source marked."
+    "An entry of the API documentation: no rule before it, its name set as code, no links within its signature."
     text = re.sub(r"(\[source\]\(.*?\))\{.*\}", r"\1{.source}", text.removeprefix("---"))
-    return re.sub(r"^(#+) (.+)$", r"\1 `\2`", text, count=1, flags=re.MULTILINE)
+    text = re.sub(r"^(#+) (.+)$", r"\1 `\2`", text, count=1, flags=re.MULTILINE)
+    heading, fence, rest = text.partition("```python")
+    signature, end, words = rest.partition("\n```")
+    return heading + fence + re.sub(r"\[(`.+?`)\]\(.*?\)", r"\1", signature).replace("__main__.", "") + end + words
 
 
 def code(cell, following, pages):

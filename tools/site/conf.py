@@ -13,7 +13,6 @@ author, copyright = _settings["author"], _settings["copyright"]
 release = _settings["version"]
 language = "en"
 extensions = ["myst_nb"]
-exclude_patterns = ["doctrees"]
 suppress_warnings = ["myst.header"]  # an API entry is a third-level heading, wherever it comes
 
 nb_execution_mode = "off"
