@@ -11,7 +11,7 @@ from scipy.special import entr, rel_entr
 
 from .latent import _check_log_joint
 
-# %% ../nbs/11_bound.ipynb #8e2ecd8a
+# %% ../nbs/11_bound.ipynb #62cf7467
 def _check_distributions(q, name):
     "The argument as a float array whose rows are distributions, or a `ValueError` that says what is wrong."
     q = np.asarray(q, dtype=float)
@@ -26,13 +26,13 @@ def _check_distributions(q, name):
         raise ValueError(f"{name} row {n} sums to {q[n].sum():.9g}: divide each row by its sum, so that it sums to 1")
     return q
 
-# %% ../nbs/11_bound.ipynb #d724e86b
+# %% ../nbs/11_bound.ipynb #2598ca42
 def _check_same_shape(q, p, names):
     "Raise a `ValueError` when two tables differ in shape."
     if q.shape != p.shape:
         raise ValueError(f"{names[0]} has shape {q.shape} and {names[1]} has shape {p.shape}: pass two of the same shape (n, k)")
 
-# %% ../nbs/11_bound.ipynb #42e09ee6
+# %% ../nbs/11_bound.ipynb #a58f5274
 def entropy(
     q:np.ndarray, # A distribution over the labels in each row, shape (n, k)
 )->float: # Entropy in nats, added up over the rows
@@ -42,7 +42,7 @@ def entropy(
     """
     return entr(_check_distributions(q, "q")).sum()
 
-# %% ../nbs/11_bound.ipynb #12aeda2f
+# %% ../nbs/11_bound.ipynb #d5508f43
 def posterior(
     log_joint:np.ndarray, # Log joint density log p(x_n, z_n = k), shape (n, k); -inf where impossible
 )->np.ndarray: # Posterior probabilities p(z_n = k | x_n), shape (n, k), each row summing to 1
@@ -58,7 +58,7 @@ def posterior(
     joint = np.exp(log_joint - largest)
     return joint / joint.sum(axis=1, keepdims=True)
 
-# %% ../nbs/11_bound.ipynb #0ab86818
+# %% ../nbs/11_bound.ipynb #d5f6bab4
 def kl_divergence(
     q:np.ndarray, # The distributions that the average is taken over, one a row, shape (n, k)
     p:np.ndarray, # The distributions that they are compared with, shape (n, k)
@@ -71,7 +71,7 @@ def kl_divergence(
     _check_same_shape(q, p, ("q", "p"))
     return rel_entr(q, p).sum()
 
-# %% ../nbs/11_bound.ipynb #7e54fe04
+# %% ../nbs/11_bound.ipynb #bb88a45d
 def lower_bound(
     q:np.ndarray, # A distribution over the labels in each row, shape (n, k)
     log_joint:np.ndarray, # Log joint density log p(x_n, z_n = k), shape (n, k); -inf where impossible

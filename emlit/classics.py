@@ -15,7 +15,7 @@ from .bound import posterior
 from .em import Expected
 from .latent import log_marginal
 
-# %% ../nbs/13_classics.ipynb #7a53139e
+# %% ../nbs/13_classics.ipynb #effccdf5
 def _floats(
     values:np.ndarray, # What should be numbers
     name:str, # What to call them in the message
@@ -43,7 +43,7 @@ def _probabilities(
         raise ValueError(f"{name} sums to {p.sum():.9g}; divide by the sum.")
     return p
 
-# %% ../nbs/13_classics.ipynb #bb0c558e
+# %% ../nbs/13_classics.ipynb #1ff39236
 def _counts(
     values:np.ndarray, # One row of counts, or several
     width:int, # Counts a row
@@ -58,7 +58,7 @@ def _counts(
         raise ValueError(f"{name} holds {counts[bad][0]:g}; counts must be whole numbers that are not negative.")
     return counts
 
-# %% ../nbs/13_classics.ipynb #e9cd1570
+# %% ../nbs/13_classics.ipynb #6b425dd3
 def _multinomial_log_likelihood(
     counts:np.ndarray, # Counts, shape (k,)
     probabilities:np.ndarray, # Cell probabilities, shape (k,)
@@ -81,7 +81,7 @@ def _ratio(
                          "give data with positive counts, or start from other parameters, strictly inside (0, 1).")
     return part / whole
 
-# %% ../nbs/13_classics.ipynb #93af26f7
+# %% ../nbs/13_classics.ipynb #26c276ab
 class Linkage:
     """Genetic linkage: four kinds with probabilities (2 + pi, 1 - pi, 1 - pi, pi) / 4, the first of which hides
     a split into 1/2 and pi/4 (Dempster, Laird and Rubin 1977, section 1).
@@ -108,7 +108,7 @@ class Linkage:
         _, x2, y2, y3, y4 = expected.statistics["cells"]
         return _ratio(x2 + y4, x2 + y2 + y3 + y4)
 
-# %% ../nbs/13_classics.ipynb #df8a6534
+# %% ../nbs/13_classics.ipynb #0fef4058
 def _coin_log_joint(
     heads:np.ndarray, # Heads in each set, shape (n,)
     tosses:np.ndarray, # Tosses in each set, shape (n,)
@@ -123,7 +123,7 @@ def _coin_log_joint(
         raise ValueError(f"biases {biases.tolist()} cannot give {heads[n]:g} heads in {tosses[n]:g} tosses: start inside (0, 1).")
     return log_joint
 
-# %% ../nbs/13_classics.ipynb #d7937f32
+# %% ../nbs/13_classics.ipynb #7313ad82
 class TwoCoins:
     """Two coins of unknown bias; each set of tosses is made with one of them, drawn with probability 1/2
     and not recorded (Do and Batzoglou 2008).
@@ -149,7 +149,7 @@ class TwoCoins:
         "Expected heads over expected tosses, coin by coin, equation (13.12)."
         return _ratio(expected.statistics["heads"], expected.statistics["tosses"])
 
-# %% ../nbs/13_classics.ipynb #bf7dfd87
+# %% ../nbs/13_classics.ipynb #051a12df
 def _hardy_weinberg(
     copies:np.ndarray, # Copies of each allele in each genotype, shape (genotypes, alleles), rows summing to 2
     frequencies:np.ndarray, # Allele frequencies, shape (alleles,)
@@ -157,7 +157,7 @@ def _hardy_weinberg(
     "p_a^2 for a genotype that carries one allele twice, 2 p_a p_b for one that carries two."
     return np.where(copies.max(axis=1) == 2, 1, 2) * np.prod(frequencies**copies, axis=1)
 
-# %% ../nbs/13_classics.ipynb #4f622540
+# %% ../nbs/13_classics.ipynb #e9aad894
 class Moths:
     """Alleles C > I > T at Hardy-Weinberg proportions behind the looks carbonaria, insularia, typica.
 

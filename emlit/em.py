@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_scalar
 from tqdm import tqdm
 
-# %% ../nbs/12_em.ipynb #cad06f9a
+# %% ../nbs/12_em.ipynb #56d070b8
 @dataclass(frozen=True)
 class Expected:
     """Expected sufficient statistics of some rows under some parameters; `+` joins two sets of rows.
@@ -48,7 +48,7 @@ class Expected:
         sums = {name: value + other.statistics[name] for name, value in self.statistics.items()}
         return Expected(sums, self.log_likelihood + other.log_likelihood, self.weight + other.weight)
 
-# %% ../nbs/12_em.ipynb #b85f06e9
+# %% ../nbs/12_em.ipynb #b7ea30d7
 @runtime_checkable
 class Model(Protocol):
     "What `em` asks of a model: an E-step that returns additive statistics, and an M-step that uses them."
@@ -64,7 +64,7 @@ class Model(Protocol):
     )->Any: # Parameters that maximise the expected complete-data log-likelihood
         "New parameters that fit the expected statistics best; neither argument is to be changed."
 
-# %% ../nbs/12_em.ipynb #8f4f859d
+# %% ../nbs/12_em.ipynb #8273518d
 def in_blocks(X:np.ndarray, # Data, one row an observation
               size:int, # Rows in a block; the last block may be shorter
              )->Callable: # Function that returns a new iterator over the blocks
@@ -73,7 +73,7 @@ def in_blocks(X:np.ndarray, # Data, one row an observation
     size = int(size)
     return lambda: (X[start:start + size] for start in range(0, len(X), size))
 
-# %% ../nbs/12_em.ipynb #4fd45755
+# %% ../nbs/12_em.ipynb #6d9ae1cd
 def _blocks(data):
     "The blocks of `data`, which is one array or a function that returns an iterator over blocks."
     if isinstance(data, Iterator):
@@ -85,7 +85,7 @@ def _blocks(data):
                         "or give the array itself as data")
     return blocks
 
-# %% ../nbs/12_em.ipynb #ed4a7ff0
+# %% ../nbs/12_em.ipynb #f2e096db
 def _check_part(part):
     "Raise where a block gave something that is not an `Expected` of finite sums."
     if not isinstance(part, Expected):
@@ -95,7 +95,7 @@ def _check_part(part):
         raise ValueError("log_likelihood and weight of an Expected must be sums over the rows, single numbers, and weight "
                          f"finite and not negative; got {part.log_likelihood!r:.60} and {part.weight!r:.60}")
 
-# %% ../nbs/12_em.ipynb #282d492d
+# %% ../nbs/12_em.ipynb #592a906f
 def e_step(model:Model, # The model
            params:Any, # Its parameters
            data:Any, # One array, or a function that returns an iterator over blocks: see `in_blocks`
@@ -114,11 +114,11 @@ def e_step(model:Model, # The model
                          "must return a new iterator each time it is called")
     return total
 
-# %% ../nbs/12_em.ipynb #e6826470
+# %% ../nbs/12_em.ipynb #3f695636
 class LikelihoodFell(ArithmeticError):
     "The log-likelihood fell between two rounds of EM, which a correct E-step and M-step cannot do."
 
-# %% ../nbs/12_em.ipynb #df913d8c
+# %% ../nbs/12_em.ipynb #15311499
 def _check_likelihood(after:float, # Log-likelihood now
                       before:float, # One round earlier; -inf in the first round
                       expected:Expected, # The statistics it came with
@@ -136,7 +136,7 @@ def _check_likelihood(after:float, # Log-likelihood now
                              "start is invalid (weights that do not sum to 1, say), or digits are lost (float32, "
                              "squares of data far from zero)")
 
-# %% ../nbs/12_em.ipynb #fc1a389a
+# %% ../nbs/12_em.ipynb #37076b03
 @dataclass(frozen=True)
 class Step:
     """What a callback is told once per round; to be read, not changed.
@@ -162,7 +162,7 @@ class Step:
         "Log-likelihood of the data under `params`, in nats."
         return self.expected.log_likelihood
 
-# %% ../nbs/12_em.ipynb #b3d1188b
+# %% ../nbs/12_em.ipynb #c3088285
 @dataclass(frozen=True)
 class EMResult:
     """A fit.
@@ -189,7 +189,7 @@ class EMResult:
     n_iter: int
     converged: bool
 
-# %% ../nbs/12_em.ipynb #1a2c2ef6
+# %% ../nbs/12_em.ipynb #66668043
 def _rounds(model, params, data, max_iter, mapper):
     "The steps of EM, one by one: the start, then one after each M-step."
     started, before = time.perf_counter(), -np.inf
@@ -201,7 +201,7 @@ def _rounds(model, params, data, max_iter, mapper):
         if iteration < max_iter:
             params = model.maximization(expected, params)
 
-# %% ../nbs/12_em.ipynb #d32d3d7b
+# %% ../nbs/12_em.ipynb #ea8ebc1c
 def _check_arguments(model, tol, max_iter, callbacks):
     "Raise where an argument of `em` cannot be used, and name it."
     check_scalar(tol, "tol", Real)
@@ -215,13 +215,13 @@ def _check_arguments(model, tol, max_iter, callbacks):
     if callable(callbacks):
         raise TypeError("callbacks must be a list of functions, even for one: write [callback]")
 
-# %% ../nbs/12_em.ipynb #9d777743
+# %% ../nbs/12_em.ipynb #6e7a1425
 def _warn_unfinished(max_iter, gain, tol):
     "Warn that `em` stopped at its limit, at the line that called it."
     warnings.warn(f"EM stopped after max_iter={max_iter} rounds; the last one still gained {gain:.3g} nats, "
                   f"more than tol={tol:g}. Raise max_iter or tol.", ConvergenceWarning, stacklevel=3)
 
-# %% ../nbs/12_em.ipynb #b951d630
+# %% ../nbs/12_em.ipynb #d6f1c75c
 def em(model:Model, # The model: see `Model`
        params:Any, # Where to start
        data:Any, # One array, or a function that returns an iterator over blocks
@@ -249,7 +249,7 @@ def em(model:Model, # The model: see `Model`
         _warn_unfinished(max_iter, history[-1] - history[-2], tol)
     return EMResult(step.params, history[-1], np.array(history), np.array(seconds), step.iteration, converged)
 
-# %% ../nbs/12_em.ipynb #8d3136b1
+# %% ../nbs/12_em.ipynb #f24ed56a
 class Tracer:
     "A callback that keeps every `Step` of a run in `steps`."
     def __init__(self):
@@ -258,7 +258,7 @@ class Tracer:
     def __call__(self, step:Step):
         self.steps.append(step)
 
-# %% ../nbs/12_em.ipynb #33e524b3
+# %% ../nbs/12_em.ipynb #dd449783
 class ProgressBar(tqdm):
     "A tqdm progress bar that is a callback: `with ProgressBar(total=max_iter) as bar: em(..., callbacks=[bar])`."
     def __call__(self, step:Step):

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from scipy.special import logsumexp
 
-# %% ../nbs/10_latent.ipynb #9ba8799e
+# %% ../nbs/10_latent.ipynb #3517274c
 def _check_mixture(weights, means, variances):
     "The three as float arrays of one shape (k,), or a `ValueError` that says which is wrong."
     weights, means, variances = (np.asarray(a, dtype=float) for a in (weights, means, variances))
@@ -27,7 +27,7 @@ def _check_mixture(weights, means, variances):
         raise ValueError(f"variances are {variances}: each must be finite and above 0 (a variance, not a log)")
     return weights, means, variances
 
-# %% ../nbs/10_latent.ipynb #9bc2c8a1
+# %% ../nbs/10_latent.ipynb #1dca00d6
 def normal_log_joint(
     x:np.ndarray, # Points on the line, shape (n,)
     weights:np.ndarray, # Probabilities of the labels, shape (k,)
@@ -48,7 +48,7 @@ def normal_log_joint(
         squares = (x[:, None] - means) ** 2 / variances
         return np.log(weights) - 0.5 * (np.log(2 * np.pi * variances) + squares)
 
-# %% ../nbs/10_latent.ipynb #987ff999
+# %% ../nbs/10_latent.ipynb #7fe0daa0
 def _check_log_joint(log_joint):
     "The argument as a float array of shape (n, k), or a `ValueError` that says what is wrong."
     log_joint = np.asarray(log_joint, dtype=float)
@@ -62,7 +62,7 @@ def _check_log_joint(log_joint):
                          "or -inf for a density of 0; look for NaN in the data or a variance of 0")
     return log_joint
 
-# %% ../nbs/10_latent.ipynb #734ff999
+# %% ../nbs/10_latent.ipynb #a035ac4a
 def complete_log_likelihood(
     log_joint:np.ndarray, # Log joint density log p(x_n, z_n = k), shape (n, k)
     labels:np.ndarray, # One label in 0..k-1 for each point, shape (n,)
@@ -78,7 +78,7 @@ def complete_log_likelihood(
         raise ValueError(f"labels are {labels}: pass {n} whole numbers from 0 to {k - 1}, one for each row of log_joint")
     return log_joint[np.arange(n), labels].sum()
 
-# %% ../nbs/10_latent.ipynb #169c86bf
+# %% ../nbs/10_latent.ipynb #b0c6bd15
 def assignments(
     n:int, # Number of points
     k:int, # Number of components
@@ -92,7 +92,7 @@ def assignments(
             raise ValueError(f"{name} is {value!r}: pass a whole number of at least 1")
     return product(range(k), repeat=int(n))
 
-# %% ../nbs/10_latent.ipynb #87b84e95
+# %% ../nbs/10_latent.ipynb #6eb09664
 def log_marginal_enumerated(
     log_joint:np.ndarray, # Log joint density log p(x_n, z_n = k), shape (n, k)
     max_terms:int=2**20, # Refuse to add up more terms than this
@@ -109,7 +109,7 @@ def log_marginal_enumerated(
     rows = np.arange(n)
     return logsumexp([log_joint[rows, labels].sum() for labels in assignments(n, k)])
 
-# %% ../nbs/10_latent.ipynb #7df27128
+# %% ../nbs/10_latent.ipynb #09af200b
 def log_marginal(
     log_joint:np.ndarray, # Log joint density log p(x_n, z_n = k), shape (n, k)
 )->float: # Observed log-likelihood, in nats

@@ -24,6 +24,14 @@ def settings():
     return config["DEFAULT"]
 
 
+def digest(*files):
+    "One digest of the contents of files, by which the commands know what is unchanged."
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
 # ---- the steps -----------------------------------------------------------------------------------
 
 

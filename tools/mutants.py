@@ -1,6 +1,6 @@
 """Plant known bugs into a copy of the package, one at a time, and show which test notices each.
 
-    python tools/mutants.py [NAME ...]      all mutants, or those whose names hold one of the words
+    python -m tools.mutants [NAME ...]      all mutants, or those whose names hold one of the words
 
 The tree is not touched. A mutant that no test notices has SURVIVED; the exit status is then 1, unless the list
 below says why no test can notice it.

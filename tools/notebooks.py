@@ -20,7 +20,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.make import ROOT, digest
+
 NBS, BUILD = ROOT / "nbs", ROOT / "_build" / "run"
 PIXEL_TOLERANCE = 3.0  # root mean square over the pixels, of 255, allowed where figures are not equal byte by byte
 NUMBER = re.compile(r"[-+]?\d[\d,_]*\.?\d*(?:[eE][-+]?\d+)?")
@@ -66,11 +67,9 @@ def source(cell):
 
 def key(path):
     "A digest of all that a notebook's outputs depend on: its cells, the package, the pins and this file."
-    digest = hashlib.sha256("\0".join(source(c) for c in read(path)["cells"]).encode())
-    package = [p for p in sorted((ROOT / "emlit").rglob("*")) if p.suffix in (".py", ".csv")]
-    for file in [*package, ROOT / "settings.ini", Path(__file__)]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    package = [p for p in sorted((ROOT / "emlit").rglob("*")) if p.suffix in (".py", ".csv") and p.name != "_modidx.py"]
+    cells = hashlib.sha256("\0".join(source(c) for c in read(path)["cells"]).encode()).hexdigest()
+    return cells + digest(*package, NBS / "book.mplstyle", ROOT / "settings.ini", Path(__file__))
 
 
 # ---- running (in a process of its own) ----------------------------------------------------------
@@ -111,7 +110,7 @@ def run_fresh(path):
     # One thread each: sums then have one order, and two notebooks can run side by side.
     one_thread = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
     env = {**os.environ, **one_thread, "MPLBACKEND": "agg", "PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, __file__, "execute", str(path), str(out)]
+    command = [sys.executable, "-m", "tools.notebooks", "execute", str(path), str(out)]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, encoding="utf-8")
     error = done.stderr if done.returncode else ""
     return out, time.perf_counter() - started, error
@@ -251,7 +250,7 @@ def main():
     parser.add_argument("command", choices=["run", "reproduce"])
     parser.add_argument("names", nargs="*", help="notebooks, by the start of their names (default: all)")
     parser.add_argument("--force", action="store_true", help="run again even what is unchanged")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     run_all(notebooks(args.names), args.force, {"run": handle_run, "reproduce": handle_reproduce}[args.command])
 
 

@@ -1,9 +1,9 @@
 """Render the book as a web site into `_docs/`.
 
-    python tools/site.py
+    python -m tools.site
 
 nbdev processes the notebooks: hidden cells go, the API documentation and the links to it come. Then Quarto
-renders them where it is installed, and otherwise Sphinx does, with `tools/site/conf.py`; the addresses of
+renders them where it is installed, and otherwise Sphinx does, with `tools/sphinx/conf.py`; the addresses of
 the pages are the same. What Sphinx makes needs no network, neither to be built nor to be read.
 """
 import json
@@ -13,28 +13,21 @@ import shutil
 import subprocess
 import sys
 import warnings
-from configparser import ConfigParser
 from itertools import takewhile
 from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-NBS, PROC, PAGES, DOCS = ROOT / "nbs", ROOT / "_proc", ROOT / "_build" / "site", ROOT / "_docs"
+from tools.make import digest, settings
+from tools.notebooks import NBS, ROOT, read, source
+
+PROC, PAGES, DOCS = ROOT / "_proc", ROOT / "_build" / "site", ROOT / "_docs"
 # Quarto's cell options, and the tags by which MyST-NB knows the same.
 TAGS = {("echo", False): "remove-input", ("output", False): "remove-output", ("include", False): "remove-cell",
         ("code-fold", True): "hide-input"}
 
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3"},
             "language_info": {"name": "python", "pygments_lexer": "ipython3"}}
-
-
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def source(cell):
-    return "".join(cell["source"])
 
 
 def parts():
@@ -121,12 +114,6 @@ def page(name, cells, pages):
 # ---- the site ------------------------------------------------------------------------------------
 
 
-def settings():
-    config = ConfigParser(delimiters=["="])
-    config.read(ROOT / "settings.ini", encoding="utf-8")
-    return config["DEFAULT"]
-
-
 def write_pages():
     "The notebooks and images that Sphinx reads, in _build/site/, each page named as on the published site."
     from nbdev.serve import proc_nbs
@@ -158,7 +145,7 @@ def copy_mathjax():
 def with_sphinx():
     write_pages()
     done = subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--fresh-env",
-                           "--conf-dir", ROOT / "tools" / "site", "--doctree-dir", PAGES.with_name("doctrees"),
+                           "--conf-dir", ROOT / "tools" / "sphinx", "--doctree-dir", PAGES.with_name("doctrees"),
                            PAGES, DOCS], cwd=ROOT)
     if done.returncode:
         shutil.rmtree(DOCS)
@@ -172,12 +159,25 @@ def with_quarto():
     nbdev_docs.__wrapped__(path=".", n_workers=0)
 
 
+def inputs():
+    "A digest of all that the site is made from."
+    folders = [NBS, ROOT / "emlit", ROOT / "tools" / "sphinx"]
+    files = [p for folder in folders for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".pyc"]
+    return digest(*files, ROOT / "settings.ini", Path(__file__)) + str(shutil.which("quarto"))
+
+
 def main():
     parts()
+    stamp = DOCS.parent / "_build" / "site.key"
+    if stamp.exists() and stamp.read_text() == inputs() and (DOCS / "index.html").exists():
+        return print(f"Unchanged in {DOCS}: open {DOCS / 'index.html'}")
+    stamp.unlink(missing_ok=True)
     shutil.rmtree(DOCS, ignore_errors=True)  # no old page stays, nor an old site where this one fails
     warnings.filterwarnings("ignore", "Found cells containing imports")  # the set-up cells choose a style too
     os.chdir(NBS)  # where the notebooks run: nbdev runs their exported cells and imports again
     with_quarto() if shutil.which("quarto") else with_sphinx()
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(inputs())
     print(f"The site is in {DOCS}: open {DOCS / 'index.html'}")
 
 
