@@ -34,24 +34,25 @@ class Dataset:
         X.setflags(write=False)
         object.__setattr__(self, "X", X)
 
-# %% ../nbs/00_data.ipynb #6c65561f
+# %% ../nbs/00_data.ipynb #c2a58c10
 def load_faithful()->Dataset: # Durations and waits in minutes, X of shape (272, 2)
-    "Eruptions of the Old Faithful geyser: how long each lasted, and the wait until the next. Source: Azzalini and Bowman (1990), as `faithful` in R."
+    "Eruptions of the Old Faithful geyser: how long each lasted, and the wait until the next. Source: Härdle (1991) after Azzalini and Bowman (1990), as `faithful` in R."
     lines = files("emlit").joinpath("csv/faithful.csv").read_text(encoding="utf-8").split()
     return Dataset(
         name="Old Faithful", X=[[float(v) for v in line.split(",")] for line in lines[1:]],
         columns=tuple(lines[0].split(",")), units=("min", "min"),
         source="A. Azzalini and A. W. Bowman (1990), A look at some data on the Old Faithful geyser, "
-               "Applied Statistics 39, 357-365; the 272 rows are those of the data set `faithful` in R",
+               "Applied Statistics 39, 357-365; the 272 rows are those of W. Härdle (1991), Smoothing Techniques with "
+               "Implementation in S, which are the data set `faithful` in R",
         about="One row per eruption: its duration and the wait until the next one. Not recorded: of which kind it was.")
 
-# %% ../nbs/00_data.ipynb #6207ffb8
+# %% ../nbs/00_data.ipynb #a30dd57d
 def load_linkage()->Dataset: # Counts of 197 animals, X of shape (4,)
-    "Counts of 197 animals in four classes. Source: Rao (1973); the first example of Dempster, Laird and Rubin (1977)."
+    "Counts of 197 animals in four classes. Source: Rao (1965); the first example of Dempster, Laird and Rubin (1977)."
     return Dataset(
         name="Genetic linkage", X=[125, 18, 20, 34],
         columns=("AB", "Ab", "aB", "ab"), units=("animals",) * 4,
-        source="C. R. Rao (1973), Linear Statistical Inference and its Applications, 2nd edition, 368-369; A. P. Dempster, "
+        source="C. R. Rao (1965), Linear Statistical Inference and its Applications, 368-369; A. P. Dempster, "
                "N. M. Laird and D. B. Rubin (1977), Journal of the Royal Statistical Society B 39, 1-38",
         about="Four classes with probabilities 1/2 + theta/4, (1 - theta)/4, (1 - theta)/4 and theta/4. Not recorded: "
               "which of the first 125 animals belong to the part 1/2 and which to the part theta/4.")
@@ -76,9 +77,9 @@ def load_moths()->Dataset: # Counts of 622 moths, X of shape (3,)
                "counts of the kind made in the field studies of H. B. D. Kettlewell",
         about="One count per colour. Not recorded: the two alleles that each moth carries (C covers I, I covers T).")
 
-# %% ../nbs/00_data.ipynb #bcff712d
+# %% ../nbs/00_data.ipynb #92bc3f8d
 def _check_weights(weights):
-    "`weights` as a float64 vector that sums to one exactly up to rounding, or a `ValueError`."
+    "`weights` as a float64 vector, divided by its sum, or a `ValueError` when that is not 1 up to rounding."
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != 1 or weights.size == 0:
         raise ValueError(f"weights must be a vector of k >= 1 numbers, got shape {weights.shape}")
@@ -116,20 +117,21 @@ def sample_bernoulli_flips(
     heads = rng.binomial(tosses, biases[labels])
     return np.column_stack([heads, np.full(n, tosses)]).astype(np.float64), labels
 
-# %% ../nbs/00_data.ipynb #c019e786
+# %% ../nbs/00_data.ipynb #b32bd606
 def _square_roots(covariances):
     "The symmetric square roots of covariance matrices, shape (k, d, d), or a `ValueError` for the first that is none."
     values, vectors = np.linalg.eigh(covariances)
     for j, (C, v) in enumerate(zip(covariances, values)):
         size = np.abs(v).max()
         if not np.allclose(C, C.T, rtol=0, atol=1e-10 * size):
-            raise ValueError(f"covariances[{j}] must be symmetric, got {C.tolist()}; average it with its transpose")
+            raise ValueError(f"covariances[{j}] must be symmetric, got entries that differ from their mirror images by "
+                             f"up to {np.abs(C - C.T).max():.6g}; average it with its transpose")
         if v.min() < -1e-10 * size:
             raise ValueError(f"covariances[{j}] must be positive semi-definite, got eigenvalue {v.min():.6g}; "
                              "no data can have a negative variance in some direction")
     return (vectors * np.sqrt(values.clip(0))[:, None, :]) @ vectors.swapaxes(1, 2)
 
-# %% ../nbs/00_data.ipynb #24803731
+# %% ../nbs/00_data.ipynb #dd1c1b7b
 def sample_gaussian_mixture(
     weights:np.ndarray, # Probability of each component, shape (k,), sum 1
     means:np.ndarray, # Centres, shape (k, d)
@@ -140,7 +142,7 @@ def sample_gaussian_mixture(
     "Draw a label from `weights`, then a point from that component's Gaussian; `n` times over. Raises `ValueError` when an argument makes no mixture."
     weights, means, covariances = _check_weights(weights), np.asarray(means, float), np.asarray(covariances, float)
     _check_draw(n, rng)
-    if means.ndim != 2 or len(means) != len(weights):
+    if means.ndim != 2 or len(means) != len(weights) or means.shape[1] == 0:
         raise ValueError(f"means must have shape (k, d) with k = {len(weights)}, one row per weight, got {means.shape}")
     if covariances.shape != (*means.shape, means.shape[1]):
         raise ValueError(f"covariances must have shape (k, d, d) = {(*means.shape, means.shape[1])}, got {covariances.shape}")

@@ -95,11 +95,11 @@ def _check_part(part):
         raise ValueError("log_likelihood and weight of an Expected must be sums over the rows, single numbers, and weight "
                          f"finite and not negative; got {part.log_likelihood!r:.60} and {part.weight!r:.60}")
 
-# %% ../nbs/12_em.ipynb #592a906f
+# %% ../nbs/12_em.ipynb #8c5d8bb6
 def e_step(model:Model, # The model
            params:Any, # Its parameters
-           data:Any, # One array, or a function that returns an iterator over blocks: see `in_blocks`
-           mapper:Callable=map, # `map`, or another function with its signature, such as the `map` of a thread pool
+           data:Any, # One array, or a function that returns an iterator over blocks
+           mapper:Callable=map, # `map`, or a function like it, such as a thread pool's `map`
           )->Expected: # Sum over all rows
     """Expected sufficient statistics and log-likelihood of all the data, added up block by block.
 
@@ -221,7 +221,7 @@ def _warn_unfinished(max_iter, gain, tol):
     warnings.warn(f"EM stopped after max_iter={max_iter} rounds; the last one still gained {gain:.3g} nats, "
                   f"more than tol={tol:g}. Raise max_iter or tol.", ConvergenceWarning, stacklevel=3)
 
-# %% ../nbs/12_em.ipynb #d6f1c75c
+# %% ../nbs/12_em.ipynb #cb9f7fe8
 def em(model:Model, # The model: see `Model`
        params:Any, # Where to start
        data:Any, # One array, or a function that returns an iterator over blocks
@@ -229,7 +229,7 @@ def em(model:Model, # The model: see `Model`
        tol:float=1e-8, # Stop when a round gains no more than this, in nats of the log-likelihood of all rows
        max_iter:int=10_000, # Stop after this many rounds in any case, with a `ConvergenceWarning`
        callbacks:tuple=(), # Functions called with each `Step`
-       mapper:Callable=map, # How to map over blocks: see `e_step`
+       mapper:Callable=map, # How to map over blocks
       )->EMResult: # Parameters, log-likelihood, and how it went
     """Maximise the likelihood by Expectation-Maximization (Dempster, Laird and Rubin, 1977).
 

@@ -7,49 +7,36 @@ __all__ = ['log_gaussian', 'full_covariances', 'GMMParams', 'log_joint', 'respon
            'check_points', 'random_start', 'GMMResult', 'fit_gmm', 'plot_ellipses', 'plot_step', 'animate_em',
            'n_parameters', 'bic', 'sample']
 
-# %% ../nbs/14_gmm.ipynb #f689f4d2
+# %% ../nbs/14_gmm.ipynb #d8929538
 import hashlib
 import re
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from sklearn.utils.validation import check_scalar
 
 from .bound import posterior
 from .data import sample_gaussian_mixture
 from .em import EMResult, Expected, Step, em
 from .latent import log_marginal
 
-# %% ../nbs/14_gmm.ipynb #eeb3d8d7
-def _cholesky(covariances):
-    "Lower Cholesky factors, shape (k, d, d), or a `ValueError` that names the first component without one."
-    factors = np.empty(covariances.shape)
-    for k, C in enumerate(covariances):
-        if not (abs(C - C.T) <= 1e-8 * abs(C).max()).all():
-            raise ValueError(f"the covariance of component {k} is not symmetric or not finite: {C.tolist()}; "
-                             "average it with its transpose, and look for NaN")
-        try:
-            factors[k] = np.linalg.cholesky(C)
-        except np.linalg.LinAlgError:
-            raise ValueError(f"the covariance of component {k} is not positive definite (smallest eigenvalue "
-                             f"{np.linalg.eigvalsh(C)[0]:.3g}): {C.tolist()}; each direction needs a variance above 0, "
-                             "so give covariances, not standard deviations, and no column twice") from None
-    return factors
+# %% ../nbs/14_gmm.ipynb #8597c975
+def _cholesky(covariance, k):
+    "The lower Cholesky factor of the covariance of component k, or a `ValueError` that says why there is none."
+    if not (abs(covariance - covariance.T) <= 1e-8 * abs(covariance).max()).all():
+        raise ValueError(f"the covariance of component {k} is not symmetric or not finite: {covariance.tolist()}; "
+                         "average it with its transpose, and look for NaN")
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise ValueError(f"the covariance of component {k} is not positive definite (smallest eigenvalue "
+                         f"{np.linalg.eigvalsh(covariance)[0]:.3g}): {covariance.tolist()}; each direction needs a variance "
+                         "above 0, so give covariances, not standard deviations, and no column twice") from None
 
-# %% ../nbs/14_gmm.ipynb #07c2e398
-def _log_gaussian(X, means, factors):
-    "As `log_gaussian`, from Cholesky factors that are already there."
-    if X.ndim != 2 or X.shape[1] != means.shape[1]:
-        raise ValueError(f"X has shape {X.shape} and the means have {means.shape[1]} columns: pass X of shape "
-                         f"(n, {means.shape[1]}), a row per point")
-    log_density = np.empty((len(X), len(means)))
-    for k, (mean, L) in enumerate(zip(means, factors)):
-        y = solve_triangular(L, (X - mean).T, lower=True, check_finite=False)
-        log_density[:, k] = -0.5 * (y**2).sum(axis=0) - np.log(np.diag(L)).sum()
-    return log_density - 0.5 * X.shape[1] * np.log(2 * np.pi)
-
-# %% ../nbs/14_gmm.ipynb #549cf830
+# %% ../nbs/14_gmm.ipynb #1b4736df
 def log_gaussian(
     X:np.ndarray, # Points, shape (n, d)
     means:np.ndarray, # Means of the components, shape (k, d)
@@ -63,7 +50,15 @@ def log_gaussian(
     if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]):
         raise ValueError(f"means of shape {means.shape} and covariances of shape {covariances.shape} do not fit: "
                          "pass (k, d) and (k, d, d)")
-    return _log_gaussian(X, means, _cholesky(covariances))
+    if X.ndim != 2 or X.shape[1] != means.shape[1]:
+        raise ValueError(f"X has shape {X.shape} and the means have {means.shape[1]} columns: pass X of shape "
+                         f"(n, {means.shape[1]}), a row per point")
+    log_density = np.empty((len(X), len(means)))
+    for k, (mean, covariance) in enumerate(zip(means, covariances)):
+        L = _cholesky(covariance, k)
+        y = solve_triangular(L, (X - mean).T, lower=True, check_finite=False)
+        log_density[:, k] = -0.5 * (y**2).sum(axis=0) - np.log(np.diag(L)).sum()
+    return log_density - 0.5 * X.shape[1] * np.log(2 * np.pi)
 
 # %% ../nbs/14_gmm.ipynb #73bc91c9
 def full_covariances(
@@ -87,7 +82,7 @@ def full_covariances(
         return np.broadcast_to(covariances, (k, d, d))
     return covariances.reshape(k, -1, 1) * np.eye(d)
 
-# %% ../nbs/14_gmm.ipynb #0c69fa9e
+# %% ../nbs/14_gmm.ipynb #5c979843
 @dataclass(frozen=True, eq=False)
 class GMMParams:
     """Parameters of a Gaussian mixture. Raises `ValueError` when they are none.
@@ -111,12 +106,16 @@ class GMMParams:
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
-        _check_params(self)
+        _check_weights_and_means(self.weights, self.means)
+        self.matrices()
 
-# %% ../nbs/14_gmm.ipynb #cd18effc
-def _check_params(params):
-    "Raise a `ValueError` that says what is wrong with weights, means or the shape of the covariances."
-    weights, means = params.weights, params.means
+    def matrices(self):
+        "One covariance matrix per component, shape (k, d, d), whatever the type."
+        return full_covariances(self.covariances, self.covariance_type, *self.means.shape)
+
+# %% ../nbs/14_gmm.ipynb #6d0bd276
+def _check_weights_and_means(weights, means):
+    "Raise a `ValueError` that says what is wrong with them."
     if means.ndim != 2 or 0 in means.shape or weights.shape != means.shape[:1]:
         raise ValueError(f"weights have shape {weights.shape} and means {means.shape}: pass (k,) and (k, d)")
     if not np.isfinite(means).all():
@@ -125,13 +124,8 @@ def _check_params(params):
         raise ValueError(f"weights must be above 0, got {weights.tolist()}: leave out components that have no weight")
     if not abs(weights.sum() - 1) <= 1e-8:
         raise ValueError(f"weights must sum to 1, got {weights.tolist()} with sum {weights.sum():.9g}: divide by the sum")
-    _full(params)
 
-def _full(params):
-    "The covariance matrices of a `GMMParams`, shape (k, d, d)."
-    return full_covariances(params.covariances, params.covariance_type, *params.means.shape)
-
-# %% ../nbs/14_gmm.ipynb #ca95be42
+# %% ../nbs/14_gmm.ipynb #42c5cd13
 def log_joint(
     params:GMMParams, # The mixture
     X:np.ndarray, # Points, shape (n, d)
@@ -139,7 +133,7 @@ def log_joint(
     """Log density of each point together with each label, log w_k + log N(x_n; m_k, C_k).
 
     Raises `ValueError` when X has the wrong shape or a covariance is not positive definite."""
-    return np.log(params.weights) + log_gaussian(X, params.means, _full(params))
+    return np.log(params.weights) + log_gaussian(X, params.means, params.matrices())
 
 # %% ../nbs/14_gmm.ipynb #620cf4b2
 def responsibilities(
@@ -162,7 +156,7 @@ def _scatter(weights, D, covariance_type):
     variances = (A**2).sum(axis=1)
     return variances if covariance_type == "diag" else variances.mean(axis=1)
 
-# %% ../nbs/14_gmm.ipynb #92016357
+# %% ../nbs/14_gmm.ipynb #769db111
 class CollapseError(ArithmeticError):
     "A component of a mixture has lost its points or its width, so that no maximum of the likelihood lies ahead."
 
@@ -170,14 +164,13 @@ def _check_counts(counts):
     "Raise where a component is responsible for nothing."
     if not (counts > 1e-8).all():
         k = int(np.argmin(counts))
-        raise CollapseError(f"component {k} is empty: its expected number of points is {counts[k]:.3g}, because every "
-                            f"point lies closer to another component. Use fewer than {len(counts)} components, another "
-                            "seed, or a start with this mean among the points")
+        raise CollapseError(f"component {k} is empty: its expected number of points is {counts[k]:.3g}. Use fewer than "
+                            f"{len(counts)} components, another seed, or a start with this mean among the points")
 
-# %% ../nbs/14_gmm.ipynb #6ddd7740
+# %% ../nbs/14_gmm.ipynb #21d2220b
 def _thinnest(params):
     "Smallest variance of each component in any direction, as a part of the variance of the data, shape (k,)."
-    C, away = _full(params), params.means - params.weights @ params.means
+    C, away = params.matrices(), params.means - params.weights @ params.means
     spread = params.weights @ (C.diagonal(axis1=1, axis2=2) + away**2)
     scale = np.sqrt(np.maximum(spread, np.finfo(float).tiny))
     return np.linalg.eigvalsh(C / np.outer(scale, scale))[:, 0]
@@ -189,21 +182,10 @@ def _check_width(params):
         k = int(np.argmin(thinnest))
         which = "the tied covariance" if params.covariance_type == "tied" else f"the covariance of component {k}"
         raise CollapseError(f"{which} has collapsed: its smallest variance is {thinnest[k]:.3g} of the data's, because its "
-                            "points coincide or lie in a line, and there the likelihood has no bound. Use fewer than "
-                            f"{len(thinnest)} components, another seed or start, or a simpler covariance_type; look for "
-                            "repeated rows in X")
+                            f"points coincide or lie in a line. Use fewer than {len(thinnest)} components, another seed or "
+                            "start, or a simpler covariance_type; look for repeated rows in X")
 
-# %% ../nbs/14_gmm.ipynb #f3ffb8a1
-def _expected(X, params, factors):
-    "Statistics of a block of points around the means of `params`, and its log-likelihood."
-    X = np.asarray(X, dtype=float)
-    table = np.log(params.weights) + _log_gaussian(X, params.means, factors)
-    r, D = posterior(table).T, X - params.means[:, None]           # (k, n) and (k, n, d)
-    statistics = {"counts": r.sum(axis=1), "shifts": (r[:, :, None] * D).sum(axis=1),
-                  "scatter": _scatter(r, D, params.covariance_type)}
-    return Expected(statistics, log_marginal(table), len(X))
-
-# %% ../nbs/14_gmm.ipynb #3c68ae99
+# %% ../nbs/14_gmm.ipynb #4568c4af
 class GMM:
     """The Gaussian mixture as a model for `em`: its parameters are `GMMParams` of one `covariance_type`.
 
@@ -215,12 +197,17 @@ class GMM:
         self.covariance_type = covariance_type
 
     def expectation(self, params):
-        "Bind the Cholesky factors once; the returned function turns a block of points into its `Expected`."
+        "The function that turns a block of points into its `Expected` under `params`."
         if params.covariance_type != self.covariance_type:
             raise ValueError(f"the model has covariance_type={self.covariance_type!r} and the parameters "
                              f"{params.covariance_type!r}: make both the same")
-        factors = _cholesky(_full(params))
-        return lambda X: _expected(X, params, factors)
+        def expected(X):
+            table = log_joint(params, X)
+            r, D = posterior(table).T, X - params.means[:, None]           # (k, n) and (k, n, d)
+            statistics = {"counts": r.sum(axis=1), "shifts": (r[:, :, None] * D).sum(axis=1),
+                          "scatter": _scatter(r, D, self.covariance_type)}
+            return Expected(statistics, log_marginal(table), len(X))
+        return expected
 
     def maximization(self, expected, params):
         "Weights N_k / N, means m_k + delta_k, covariances (T - N_k delta delta') / N_k pooled as the type says."
@@ -247,15 +234,7 @@ def _check_numbers(X):
                          "leave out those rows or fill the values in")
     return X.astype(float)
 
-# %% ../nbs/14_gmm.ipynb #7664fbf7
-def _check_count(name, value):
-    "Raise unless `value` is a whole number of at least 1."
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}: pass a whole number of at least 1")
-    if value < 1:
-        raise ValueError(f"{name} is {value}: pass a whole number of at least 1")
-
-# %% ../nbs/14_gmm.ipynb #ab9e8656
+# %% ../nbs/14_gmm.ipynb #2bb6976e
 def check_points(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components to be fitted
@@ -264,9 +243,9 @@ def check_points(
     """The points, if a mixture of `n_components` can be fitted to them.
 
     Raises `TypeError` when X is not numeric or `n_components` no whole number, and `ValueError` when X has another shape,
-    NaN, inf, a constant column or fewer distinct points than components, or (full, tied) does not span its columns."""
+    NaN, inf, a constant column, too few distinct points or (full, tied) no variance in some direction."""
     X = _check_numbers(X)
-    _check_count("n_components", n_components)
+    check_scalar(n_components, "n_components", Integral, min_val=1)
     if (constant := np.ptp(X, axis=0) == 0).any():
         j = int(np.argmax(constant))
         raise ValueError(f"column {j} of X is constant ({X[0, j]:g} in every row): its variance is 0; leave the column out")
@@ -333,26 +312,19 @@ def _best(runs):
     best = max(fits, key=lambda run: run.log_likelihood)
     return GMMResult(**vars(best), starts=tuple(getattr(run, "log_likelihood", run) for run in runs))
 
-# %% ../nbs/14_gmm.ipynb #49052146
-def _check_start(start, n_components, X, covariance_type):
-    "The start, if it is a mixture of the right size and type."
+# %% ../nbs/14_gmm.ipynb #6a77cd92
+def _starts(start, X, n_components, covariance_type, n_init, seed):
+    "The start that was given, or `n_init` random ones, each with random numbers of its own."
+    if start is None:
+        return [random_start(X, n_components, covariance_type, rng) for rng in np.random.default_rng(seed).spawn(n_init)]
     if not isinstance(start, GMMParams):
         raise TypeError(f"start is of type {type(start).__name__}: pass GMMParams(weights, means, covariances, covariance_type)")
-    if start.covariance_type != covariance_type:
-        raise ValueError(f"start has covariance_type={start.covariance_type!r}, and {covariance_type!r} is to be fitted: "
-                         "make both the same")
     if start.means.shape != (n_components, X.shape[1]):
         raise ValueError(f"start has means of shape {start.means.shape}: for n_components={n_components} and "
                          f"{X.shape[1]} columns, pass {(n_components, X.shape[1])}")
-    return start
+    return [start]
 
-def _starts(start, X, n_components, covariance_type, n_init, seed):
-    "The start that was given, or `n_init` random ones, each with random numbers of its own."
-    if start is not None:
-        return [_check_start(start, n_components, X, covariance_type)]
-    return [random_start(X, n_components, covariance_type, rng) for rng in np.random.default_rng(seed).spawn(n_init)]
-
-# %% ../nbs/14_gmm.ipynb #45027cfb
+# %% ../nbs/14_gmm.ipynb #c75911a0
 def fit_gmm(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components k
@@ -370,7 +342,7 @@ def fit_gmm(
     Raises `ValueError` or `TypeError` when X (see `check_points`) or another argument is wrong, and `CollapseError`
     when every start collapses. Warns when some start does, or stops at `max_iter`."""
     X = check_points(X, n_components, covariance_type)
-    _check_count("n_init", n_init)
+    check_scalar(n_init, "n_init", Integral, min_val=1)
     runs = []
     for first in _starts(start, X, n_components, covariance_type, n_init, seed):
         try:
@@ -379,7 +351,7 @@ def fit_gmm(
             runs.append(error)
     return _best(runs)
 
-# %% ../nbs/14_gmm.ipynb #665ed6ee
+# %% ../nbs/14_gmm.ipynb #fe6412da
 def plot_ellipses(
     params:GMMParams, # A mixture in the plane
     ax=None, # Axes to draw on; by default the current ones
@@ -388,21 +360,19 @@ def plot_ellipses(
 
     The points m + r L u with L the Cholesky factor and u on the unit circle. Raises `ValueError` when d is not 2."""
     import matplotlib.pyplot as plt
+    from matplotlib.patheffects import withStroke
     if params.means.shape[1] != 2:
         raise ValueError(f"params has {params.means.shape[1]} columns and ellipses need 2: choose two columns to draw")
     ax = plt.gca() if ax is None else ax
     angle = np.linspace(0, 2 * np.pi, 100)
-    for k, (mean, L) in enumerate(zip(params.means, _cholesky(_full(params)))):
+    for k, (mean, covariance) in enumerate(zip(params.means, params.matrices())):
         for radius in (1, 2):
-            x, y = mean[:, None] + radius * L @ [np.cos(angle), np.sin(angle)]
-            ax.plot(x, y, color=_colours()[k % 6], linestyle=["-", "--", ":", "-."][k % 4], linewidth=2.2 / radius)
+            x, y = mean[:, None] + radius * _cholesky(covariance, k) @ [np.cos(angle), np.sin(angle)]
+            ax.plot(x, y, color=f"C{k}", linestyle=["-", "--", ":", "-."][k % 4], linewidth=2.6 / radius,
+                    path_effects=[withStroke(linewidth=5 / radius, foreground="white")])
     return ax
 
-def _colours():
-    "The Okabe-Ito colours, which colour-blind readers can tell apart."
-    return ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
-
-# %% ../nbs/14_gmm.ipynb #afe44848
+# %% ../nbs/14_gmm.ipynb #db37b3c4
 def plot_step(
     step:Step, # A step of `em` on a Gaussian mixture in the plane
     X:np.ndarray, # Points, shape (n, 2)
@@ -414,10 +384,10 @@ def plot_step(
     from matplotlib.colors import to_rgb
     ax = plot_ellipses(step.params, ax)
     r = responsibilities(step.params, X)
-    colours = r @ [to_rgb(_colours()[k % 6]) for k in range(r.shape[1])]
+    colours = r @ [to_rgb(f"C{k}") for k in range(r.shape[1])]
     for k in range(r.shape[1]):
         mine = r.argmax(axis=1) == k
-        ax.scatter(*X[mine].T, c=colours[mine].clip(0, 1), marker="o^sDvP"[k % 6], s=16, linewidths=0, alpha=.8, zorder=0)
+        ax.scatter(*X[mine].T, c=colours[mine].clip(0, 1), marker="o^sDvP"[k % 6], s=16, linewidths=0, alpha=.6, zorder=0)
     low, margin = X.min(axis=0), 0.12 * np.ptp(X, axis=0)
     ax.set(xlim=(low[0] - margin[0], X[:, 0].max() + margin[0]), ylim=(low[1] - margin[1], X[:, 1].max() + margin[1]))
     ax.set_title(f"{f'round {step.iteration}' if step.iteration else 'start'}:  $\\ell = {step.log_likelihood:.1f}$")
@@ -433,7 +403,7 @@ def _standalone(html):
     random_id = re.search(r'id="_anim_img(\w+)"', html)[1]
     return html.replace(random_id, hashlib.sha256(html.replace(random_id, "").encode()).hexdigest()[:32])
 
-# %% ../nbs/14_gmm.ipynb #e7939208
+# %% ../nbs/14_gmm.ipynb #95020763
 def animate_em(
     steps:list, # Steps of `em` on a Gaussian mixture in the plane, as a `Tracer` keeps them
     X:np.ndarray, # Points, shape (n, 2)
@@ -443,7 +413,7 @@ def animate_em(
     """A film of EM, with buttons, the same bytes each time. Raises `ValueError` when there are no steps or d is not 2."""
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
-    _check_count("frames", frames)
+    check_scalar(frames, "frames", Integral, min_val=1)
     if not len(steps):
         raise ValueError("steps is empty: pass the steps of a Tracer() that was given to em or fit_gmm as a callback")
     shown = np.unique(np.linspace(0, len(steps) - 1, min(frames, len(steps))).round().astype(int))
@@ -473,11 +443,11 @@ def bic(
     table = log_joint(params, X)
     return float(-2 * log_marginal(table) + n_parameters(params) * np.log(len(table)))
 
-# %% ../nbs/14_gmm.ipynb #3bc7fcc5
+# %% ../nbs/14_gmm.ipynb #d3d5f593
 def sample(
     params:GMMParams, # The mixture
     n:int, # Number of points
     rng:np.random.Generator, # Source of randomness, e.g. `np.random.default_rng(0)`
 )->tuple[np.ndarray, np.ndarray]: # Points, shape (n, d), and their components, shape (n,)
     "Draw a component for each point by weight, then the point. Raises `ValueError` when n or rng is unusable."
-    return sample_gaussian_mixture(params.weights / params.weights.sum(), params.means, _full(params), n, rng)
+    return sample_gaussian_mixture(params.weights, params.means, params.matrices(), n, rng)
