@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import xlog1py, xlogy
 
-# %% ../nbs/01_likelihood.ipynb #56876c15
+# %% ../nbs/01_likelihood.ipynb #adb85148
 def bernoulli_log_likelihood(
     theta:float|np.ndarray, # Probability of heads, any shape
     heads:float, # Number of heads
@@ -23,10 +23,12 @@ def bernoulli_log_likelihood(
     heads log(theta) + (tosses - heads) log(1 - theta), with 0 log 0 = 0. Raises `ValueError` when the counts are
     impossible or theta is no probability."""
     theta = np.asarray(theta, dtype=np.float64)
-    if not 0 <= heads <= tosses < np.inf:
-        raise ValueError(f"heads and tosses must be counts with 0 <= heads <= tosses, got heads={heads}, tosses={tosses}")
-    if not np.all((theta >= 0) & (theta <= 1)):
-        raise ValueError(f"theta must hold probabilities, from 0 to 1, got {theta.tolist()}")
+    if np.ndim(heads) or np.ndim(tosses) or not 0 <= heads <= tosses < np.inf:
+        raise ValueError("heads and tosses must be counts (one number each) with 0 <= heads <= tosses, "
+                         f"got heads={heads}, tosses={tosses}")
+    wrong = theta[~((theta >= 0) & (theta <= 1))]
+    if wrong.size:
+        raise ValueError(f"theta must hold probabilities, from 0 to 1, got {wrong[0]}")
     return xlogy(heads, theta) + xlog1py(tosses - heads, -theta)
 
 # %% ../nbs/01_likelihood.ipynb #86de06d9
@@ -42,42 +44,45 @@ def relative_likelihood(
                          f"maximum {values.max() if values.size else 'of nothing'}; drop NaN and impossible rivals")
     return np.exp(values - values.max())
 
-# %% ../nbs/01_likelihood.ipynb #0dc8a050
-_ROUNDING = 100 * np.finfo(np.float64).eps # a cautious bound on the relative rounding error of a value of f
+# %% ../nbs/01_likelihood.ipynb #a594f8b5
+def _values(f, x, along, h, places):
+    "f at x + t h along for each t of `places`, and a cautious bound on the rounding error of these values."
+    values = [f(x + t * h * along) for t in places]
+    if any(np.ndim(v) for v in values):
+        raise ValueError(f"f must return one number, got shape {np.shape(values[0])}; differentiate one entry at a time")
+    values = [*map(float, values)]
+    return *values, 100 * np.finfo(np.float64).eps * max(map(abs, values))
 
-def _first_difference(f, x, along, h):
-    "Five-point estimate of the slope of f at x along a direction, and the size of its rounding error."
-    a, b, c, d = (float(f(x + t * h * along)) for t in (-2, -1, 1, 2))
-    return (8 * (c - b) - (d - a)) / (12 * h), _ROUNDING * max(map(abs, (a, b, c, d))) / h
+def _slope(f, x, along, h):
+    "Five-point estimate of the slope of f at x along a direction, and a bound on its rounding error."
+    a, b, c, d, rounding = _values(f, x, along, h, (-2, -1, 1, 2))
+    return (8 * (c - b) - (d - a)) / (12 * h), rounding / h
 
-def _second_difference(f, x, along, h):
-    "Five-point estimate of the curvature of f at x along a direction, and the size of its rounding error."
-    a, b, m, c, d = (float(f(x + t * h * along)) for t in (-2, -1, 0, 1, 2))
-    return (16 * (b + c) - (a + d) - 30 * m) / (12 * h**2), _ROUNDING * max(map(abs, (a, b, m, c, d))) / h**2
+def _curvature(f, x, along, h):
+    "Five-point estimate of the curvature of f at x along a direction, and a bound on its rounding error."
+    a, b, m, c, d, rounding = _values(f, x, along, h, (-2, -1, 0, 1, 2))
+    return (16 * (b + c) - (a + d) - 30 * m) / (12 * h**2), rounding / h**2
 
-# %% ../nbs/01_likelihood.ipynb #beb6d0b5
-def _climb(difference, h, stop):
-    "Enlarge the step h fourfold while the estimated error falls. Returns the best (value, step)."
-    (before, _), best, least = difference(h), (np.nan, h), np.inf
-    while (h := 4 * h) <= stop:
+# %% ../nbs/01_likelihood.ipynb #01afb7de
+def _search(formula, f, x, along, size):
+    "Enlarge the step from 2**-36 size up to max(size, 1)/64. Returns the (value, step) with the least estimated error."
+    h = 2.0**-36 * size
+    (before, _), best, least = formula(f, x, along, h), (np.nan, h), np.inf
+    while (h := 4 * h) <= max(size, 1) / 64:
         try:
-            with np.errstate(all="ignore"): value, noise = difference(h)
+            with np.errstate(all="ignore"): value, rounding = formula(f, x, along, h)
         except (ValueError, ArithmeticError): break # the step left the region where f is defined
-        error = abs(value - before) + noise
+        error = abs(value - before) + rounding
         if not error < 100 * least: break # well up the other side of the valley, or not finite
         if error < least: best, least = (value, h), error
-        if error <= 1e-13 * abs(value): break
         before = value
     return best
 
-# %% ../nbs/01_likelihood.ipynb #8bb3a43f
-def _point_and_scale(x, step):
-    "x as a float64 vector, and for each coordinate the power of two at or below its size (a tiny one for 0)."
+def _point_and_sizes(x):
+    "x as a float64 vector, and for each coordinate the power of two at or below its size (2**-30 for 0)."
     x = np.array(x, dtype=np.float64)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ValueError(f"x must be a 1-D array of finite numbers, got {x.tolist()}; wrap a scalar as np.array([x])")
-    if not 0 < step <= 2.0**-8:
-        raise ValueError(f"step must be a small part of |x|, above 0 and at most 2**-8, got {step}; leave it out")
     return x, np.exp2(np.floor(np.log2(np.where(x == 0, 2.0**-30, np.abs(x)).clip(2.0**-400))))
 
 def _all_finite(derivatives, x):
@@ -85,42 +90,38 @@ def _all_finite(derivatives, x):
         raise ValueError(f"f must be finite near x = {x.tolist()}; move x inside the region where f is defined")
     return derivatives
 
-# %% ../nbs/01_likelihood.ipynb #b757e7e0
+# %% ../nbs/01_likelihood.ipynb #257adeaa
 def numerical_gradient(
     f:Callable, # Smooth function of a vector, returns a number
     x:np.ndarray, # Where to differentiate, shape (p,)
-    step:float=2.0**-36, # First and smallest step tried, as a part of |x|
 )->np.ndarray: # Gradient, shape (p,)
     """Gradient of `f` at `x` by central differences, with a step found for each coordinate.
 
-    Five points, error of order h^4; h grows from step |x| while the estimated error falls. Raises `ValueError` when
-    x is not a vector of finite numbers or f is not finite near it."""
-    x, scale = _point_and_scale(x, step)
-    slopes = [_climb(lambda h: _first_difference(f, x, e, h), step * s, max(s, 1) / 64)[0]
-              for e, s in zip(np.eye(len(x)), scale)]
+    Five points, error of order h^4. Raises `ValueError` when x is not a vector of finite numbers, or f returns no
+    single number or is not finite near x."""
+    x, sizes = _point_and_sizes(x)
+    slopes = [_search(_slope, f, x, axis, size)[0] for axis, size in zip(np.eye(len(x)), sizes)]
     return _all_finite(np.array(slopes), x)
 
-# %% ../nbs/01_likelihood.ipynb #3e7f7f8e
+# %% ../nbs/01_likelihood.ipynb #b83fbd38
 def numerical_hessian(
     f:Callable, # Smooth function of a vector, returns a number
     x:np.ndarray, # Where to differentiate, shape (p,)
-    step:float=2.0**-36, # First and smallest step tried, as a part of |x|
 )->np.ndarray: # Symmetric matrix of second derivatives, shape (p, p)
     """Hessian of `f` at `x` by central second differences along the axes and their diagonals.
 
     H_ij = (curvature along u + v - curvature along u - v) / (4 |u| |v|), u and v the steps along axes i and j.
-    Raises `ValueError` when x is not a vector of finite numbers or f is not finite near it."""
-    x, scale = _point_and_scale(x, step)
-    found = [_climb(lambda h: _second_difference(f, x, e, h), step * s, max(s, 1) / 64)
-             for e, s in zip(np.eye(len(x)), scale)]
+    Raises `ValueError` when x is not a vector of finite numbers, or f returns no single number or is not finite near x."""
+    x, sizes = _point_and_sizes(x)
+    found = [_search(_curvature, f, x, axis, size) for axis, size in zip(np.eye(len(x)), sizes)]
     H, steps = np.diag([value for value, _ in found]), np.diag([h for _, h in found])
     for i in range(len(x)):
         for j in range(i):
-            plus, minus = (_second_difference(f, x, steps[i] + sign * steps[j], 1)[0] for sign in (1, -1))
+            plus, minus = (_curvature(f, x, steps[i] + sign * steps[j], 1)[0] for sign in (1, -1))
             H[i, j] = H[j, i] = (plus - minus) / 4 / steps[i, i] / steps[j, j]
     return _all_finite(H, x)
 
-# %% ../nbs/01_likelihood.ipynb #ab53ce21
+# %% ../nbs/01_likelihood.ipynb #1d31bdac
 def likelihood_interval(
     log_likelihood:Callable, # Function of one number, in nats, with a single hump
     mle:float, # Where it is highest
@@ -130,16 +131,20 @@ def likelihood_interval(
 )->tuple[float, float]: # Both ends of the interval
     """Ends of the interval where the likelihood is at least `ratio` times its maximum, cut off at `low` and `high`.
 
-    Raises `ValueError` when ratio or mle is out of range, or mle is not the highest point."""
+    Raises `ValueError` when ratio or mle is out of range, when log_likelihood is NaN, or when one of 33 points
+    of the interval is higher than mle."""
     if not 0 < ratio < 1: raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
     if not -np.inf < low <= mle <= high < np.inf:
         raise ValueError(f"mle must lie from low = {low} to high = {high}, all finite, got {mle}")
     top = float(log_likelihood(mle))
-    def excess(theta): return max(float(log_likelihood(theta)) - top - np.log(ratio), -1e9)
+    def excess(theta):
+        value = float(log_likelihood(theta))
+        if np.isnan(value): raise ValueError(f"log_likelihood must not be NaN from low to high, got NaN at {theta}; narrow them")
+        return max(value - top - np.log(ratio), -1e9)
     def crossing(end):
         if excess(end) >= 0: return float(end)
         return brentq(excess, end, mle, xtol=1e-300, rtol=1e-14, maxiter=1000)
-    ends = (crossing(low), crossing(high)) if np.isfinite(top) else (low, high)
-    if not max(excess(t) for t in np.linspace(*ends, 33)) <= excess(mle) + 1e-9 * (1 + abs(top)):
+    ends = (crossing(low), crossing(high)) if np.isfinite(top) else None
+    if ends is None or max(map(excess, np.linspace(*ends, 33))) > excess(mle) + 1e-9 * (1 + abs(top)):
         raise ValueError(f"mle must be the highest point of log_likelihood, which is {top} at {mle}; maximise it first")
     return ends

@@ -154,11 +154,12 @@ def test_invariants_of_the_sampler():
     (dict(weights=[-.5, 1.5]), "weights must be numbers that are not negative, got"),
     (dict(weights=[1.]), r"means must have shape \(k, d\) with k = 1, one row per weight, got \(2, 2\)"),
     (dict(means=M[0]), r"means must have shape"),
+    (dict(means=np.zeros((2, 0)), covariances=np.zeros((2, 0, 0))), r"one row per weight, got \(2, 0\)"),
     (dict(means=[[0, 0], [0, np.inf]]), "means must be finite, got .*; remove NaN and inf"),
     (dict(covariances=C[0]), r"covariances must have shape \(k, d, d\) = \(2, 2, 2\), got \(2, 2\)"),
     (dict(covariances=C * np.nan), "covariances must be finite"),
     (dict(covariances=[np.eye(2), [[1, 2], [2, 1]]]), r"covariances\[1\] must be positive semi-definite, got eigenvalue -1"),
-    (dict(covariances=[[[1, .5], [0, 1]], np.eye(2)]), r"covariances\[0\] must be symmetric, got"),
+    (dict(covariances=[[[1, .5], [0, 1]], np.eye(2)]), r"covariances\[0\] must be symmetric, got .* up to 0.5; average"),
     (dict(n="5"), "n must be a whole number, 0 or more, got '5'"),
     (dict(rng=None), "rng must be a numpy Generator, got None; pass"),
 ])

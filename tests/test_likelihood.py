@@ -47,7 +47,8 @@ def test_bernoulli_log_likelihood_at_the_borders_and_far_out():
 @pytest.mark.parametrize("theta, heads, tosses, words", [
     (.5, 11, 10, "heads and tosses must be counts .* got heads=11, tosses=10"), (.5, -1, 10, "got heads=-1"),
     (.5, np.nan, 10, "heads and tosses must"), (.5, 1, np.inf, "heads and tosses must"),
-    (1.1, 7, 10, "theta must hold probabilities, from 0 to 1, got 1.1"), ([.5, np.nan], 7, 10, "theta must hold"),
+    (1.1, 7, 10, "theta must hold probabilities, from 0 to 1, got 1.1"), ([.5, np.nan], 7, 10, "theta must hold .* got nan"),
+    (.5, np.array([1, 2]), 10, "one number each"), (.5, 1, np.array([10, 20]), "one number each"),
 ])
 def test_bernoulli_log_likelihood_refuses(theta, heads, tosses, words):
     with pytest.raises(ValueError, match=words):
@@ -93,6 +94,14 @@ def test_likelihood_interval():
 def test_likelihood_interval_refuses(mle, low, high, ratio, words):
     with pytest.raises(ValueError, match=words):
         likelihood_interval(coin, mle, low, high, ratio)
+
+
+def test_likelihood_interval_refuses_a_function_that_is_no_likelihood():
+    with pytest.raises(ValueError, match="must not be NaN from low to high, got NaN at 0"):
+        likelihood_interval(lambda t: np.nan if t < .5 else coin(t), .7, 0, 1)
+    for value in (-np.inf, np.inf, np.nan):
+        with pytest.raises(ValueError, match="mle must be the highest point|must not be NaN"):
+            likelihood_interval(lambda t: value, .5, 0, 1)
 
 
 # ---- numerical derivatives -----------------------------------------------------------------------
@@ -175,6 +184,12 @@ def test_derivatives_refuse(derivative):
     for value in (np.nan, np.inf):
         with pytest.raises(ValueError, match=r"f must be finite near x = \[1.0\]; move x inside"):
             derivative(lambda v: value, [1.0])
-    for step in (0, -1e-6, .5, np.nan):
-        with pytest.raises(ValueError, match="step must be a small part of .*; leave it out"):
-            derivative(np.sum, [1.0], step=step)
+    for f, shape in [(lambda v: 2 * v, r"\(2,\)"), (lambda v: v[:1], r"\(1,\)")]:
+        with pytest.raises(ValueError, match=f"f must return one number, got shape {shape}; differentiate one entry"):
+            derivative(f, [1.0, 2.0])
+    def own(v): raise ValueError("my own message")
+    with pytest.raises(ValueError, match="my own message"):
+        derivative(own, [1.0])
+    with pytest.raises(TypeError, match="NoneType"):
+        derivative(lambda v: None, [1.0])
+    assert derivative(np.sum, []).size == 0

@@ -144,12 +144,14 @@ def copy_mathjax():
 
 def with_sphinx():
     write_pages()
+    html = PAGES.with_name("html")  # MyST-NB leaves a folder of its own beside its output
+    shutil.rmtree(html, ignore_errors=True)
     done = subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--fresh-env",
                            "--conf-dir", ROOT / "tools" / "sphinx", "--doctree-dir", PAGES.with_name("doctrees"),
-                           PAGES, DOCS], cwd=ROOT)
+                           PAGES, html], cwd=ROOT)
     if done.returncode:
-        shutil.rmtree(DOCS)
         sys.exit("The site was not rendered: see the warnings above.")
+    shutil.move(html, DOCS)
     copy_mathjax()
 
 
