@@ -12,7 +12,7 @@ from importlib.resources import files
 
 import numpy as np
 
-# %% ../nbs/00_data.ipynb #e1fed846
+# %% ../nbs/00_data.ipynb #7af9dfd0
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A small data set that says where it comes from. Raises `ValueError` when columns, units and X do not match.
@@ -34,7 +34,7 @@ class Dataset:
         X.setflags(write=False)
         object.__setattr__(self, "X", X)
 
-# %% ../nbs/00_data.ipynb #c2a58c10
+# %% ../nbs/00_data.ipynb #e11756e3
 def load_faithful()->Dataset: # Durations and waits in minutes, X of shape (272, 2)
     "Eruptions of the Old Faithful geyser: how long each lasted, and the wait until the next. Source: Härdle (1991) after Azzalini and Bowman (1990), as `faithful` in R."
     lines = files("emlit").joinpath("csv/faithful.csv").read_text(encoding="utf-8").split()
@@ -46,7 +46,7 @@ def load_faithful()->Dataset: # Durations and waits in minutes, X of shape (272,
                "Implementation in S, which are the data set `faithful` in R",
         about="One row per eruption: its duration and the wait until the next one. Not recorded: of which kind it was.")
 
-# %% ../nbs/00_data.ipynb #a30dd57d
+# %% ../nbs/00_data.ipynb #8c564d6b
 def load_linkage()->Dataset: # Counts of 197 animals, X of shape (4,)
     "Counts of 197 animals in four classes. Source: Rao (1965); the first example of Dempster, Laird and Rubin (1977)."
     return Dataset(
@@ -57,7 +57,7 @@ def load_linkage()->Dataset: # Counts of 197 animals, X of shape (4,)
         about="Four classes with probabilities 1/2 + theta/4, (1 - theta)/4, (1 - theta)/4 and theta/4. Not recorded: "
               "which of the first 125 animals belong to the part 1/2 and which to the part theta/4.")
 
-# %% ../nbs/00_data.ipynb #23217728
+# %% ../nbs/00_data.ipynb #27a6533e
 def load_coins()->Dataset: # Heads and tosses, X of shape (5, 2)
     "Five sessions of ten tosses with one of two coins. Source: Do and Batzoglou (2008), figure 1."
     return Dataset(
@@ -67,7 +67,7 @@ def load_coins()->Dataset: # Heads and tosses, X of shape (5, 2)
                "Nature Biotechnology 26, 897-899, figure 1",
         about="One row per session: heads, and tosses made. Not recorded: which of two coins was used.")
 
-# %% ../nbs/00_data.ipynb #344838ee
+# %% ../nbs/00_data.ipynb #8f69056f
 def load_moths()->Dataset: # Counts of 622 moths, X of shape (3,)
     "Counts of peppered moths of three colours. Source: the worked example of Givens and Hoeting, Computational Statistics, chapter 4."
     return Dataset(
@@ -77,7 +77,7 @@ def load_moths()->Dataset: # Counts of 622 moths, X of shape (3,)
                "counts of the kind made in the field studies of H. B. D. Kettlewell",
         about="One count per colour. Not recorded: the two alleles that each moth carries (C covers I, I covers T).")
 
-# %% ../nbs/00_data.ipynb #92bc3f8d
+# %% ../nbs/00_data.ipynb #866c977c
 def _check_weights(weights):
     "`weights` as a float64 vector, divided by its sum, or a `ValueError` when that is not 1 up to rounding."
     weights = np.asarray(weights, dtype=np.float64)
@@ -96,7 +96,7 @@ def _check_draw(n, rng):
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng must be a numpy Generator, got {rng!r}; pass np.random.default_rng(0)")
 
-# %% ../nbs/00_data.ipynb #8844f16b
+# %% ../nbs/00_data.ipynb #eb599467
 def sample_bernoulli_flips(
     weights:np.ndarray, # Probability of picking each coin, shape (k,), sum 1
     biases:np.ndarray, # Probability of heads of each coin, shape (k,)
@@ -117,7 +117,7 @@ def sample_bernoulli_flips(
     heads = rng.binomial(tosses, biases[labels])
     return np.column_stack([heads, np.full(n, tosses)]).astype(np.float64), labels
 
-# %% ../nbs/00_data.ipynb #b32bd606
+# %% ../nbs/00_data.ipynb #72ec0049
 def _square_roots(covariances):
     "The symmetric square roots of covariance matrices, shape (k, d, d), or a `ValueError` for the first that is none."
     values, vectors = np.linalg.eigh(covariances)
@@ -131,7 +131,7 @@ def _square_roots(covariances):
                              "no data can have a negative variance in some direction")
     return (vectors * np.sqrt(values.clip(0))[:, None, :]) @ vectors.swapaxes(1, 2)
 
-# %% ../nbs/00_data.ipynb #dd1c1b7b
+# %% ../nbs/00_data.ipynb #541837bf
 def sample_gaussian_mixture(
     weights:np.ndarray, # Probability of each component, shape (k,), sum 1
     means:np.ndarray, # Centres, shape (k, d)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import xlog1py, xlogy
 
-# %% ../nbs/01_likelihood.ipynb #adb85148
+# %% ../nbs/01_likelihood.ipynb #95c8b822
 def bernoulli_log_likelihood(
     theta:float|np.ndarray, # Probability of heads, any shape
     heads:float, # Number of heads
@@ -31,7 +31,7 @@ def bernoulli_log_likelihood(
         raise ValueError(f"theta must hold probabilities, from 0 to 1, got {wrong[0]}")
     return xlogy(heads, theta) + xlog1py(tosses - heads, -theta)
 
-# %% ../nbs/01_likelihood.ipynb #86de06d9
+# %% ../nbs/01_likelihood.ipynb #3a63334c
 def relative_likelihood(
     log_likelihood:np.ndarray, # Log-likelihoods in nats, any shape, of the rivals to compare
 )->np.ndarray: # Likelihood of each against the best of them, from 0 to 1, same shape
@@ -44,7 +44,7 @@ def relative_likelihood(
                          f"maximum {values.max() if values.size else 'of nothing'}; drop NaN and impossible rivals")
     return np.exp(values - values.max())
 
-# %% ../nbs/01_likelihood.ipynb #a594f8b5
+# %% ../nbs/01_likelihood.ipynb #bd3d307a
 def _values(f, x, along, h, places):
     "f at x + t h along for each t of `places`, and a cautious bound on the rounding error of these values."
     values = [f(x + t * h * along) for t in places]
@@ -63,7 +63,7 @@ def _curvature(f, x, along, h):
     a, b, m, c, d, rounding = _values(f, x, along, h, (-2, -1, 0, 1, 2))
     return (16 * (b + c) - (a + d) - 30 * m) / (12 * h**2), rounding / h**2
 
-# %% ../nbs/01_likelihood.ipynb #01afb7de
+# %% ../nbs/01_likelihood.ipynb #cbc09573
 def _search(formula, f, x, along, size):
     "Enlarge the step from 2**-36 size up to max(size, 1)/64. Returns the (value, step) with the least estimated error."
     h = 2.0**-36 * size
@@ -90,7 +90,7 @@ def _all_finite(derivatives, x):
         raise ValueError(f"f must be finite near x = {x.tolist()}; move x inside the region where f is defined")
     return derivatives
 
-# %% ../nbs/01_likelihood.ipynb #257adeaa
+# %% ../nbs/01_likelihood.ipynb #bb90aae3
 def numerical_gradient(
     f:Callable, # Smooth function of a vector, returns a number
     x:np.ndarray, # Where to differentiate, shape (p,)
@@ -103,7 +103,7 @@ def numerical_gradient(
     slopes = [_search(_slope, f, x, axis, size)[0] for axis, size in zip(np.eye(len(x)), sizes)]
     return _all_finite(np.array(slopes), x)
 
-# %% ../nbs/01_likelihood.ipynb #b83fbd38
+# %% ../nbs/01_likelihood.ipynb #17949660
 def numerical_hessian(
     f:Callable, # Smooth function of a vector, returns a number
     x:np.ndarray, # Where to differentiate, shape (p,)
@@ -121,7 +121,7 @@ def numerical_hessian(
             H[i, j] = H[j, i] = (plus - minus) / 4 / steps[i, i] / steps[j, j]
     return _all_finite(H, x)
 
-# %% ../nbs/01_likelihood.ipynb #1d31bdac
+# %% ../nbs/01_likelihood.ipynb #b30db9e2
 def likelihood_interval(
     log_likelihood:Callable, # Function of one number, in nats, with a single hump
     mle:float, # Where it is highest
