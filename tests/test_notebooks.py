@@ -10,10 +10,12 @@ from matplotlib.image import imsave
 from tools import notebooks
 
 
-def png(shade, size=20, speck=None):
+def png(shade, size=20, speck=None, mark=None):
     image = np.full((size, size, 3), float(shade))
     if speck is not None:
         image[0, 0] = speck
+    if mark is not None:
+        image[mark:mark + 5, mark:mark + 5] = 0
     buffer = io.BytesIO()
     imsave(buffer, image)
     return base64.b64encode(buffer.getvalue()).decode()
@@ -44,11 +46,12 @@ def test_text_must_be_equal_to_the_printed_digit():
 
 
 def test_a_timing_cell_may_change_its_numbers_but_not_its_words():
-    fast, slow = [text("16 labels: 0.41 s,  65,536 terms")], [text("16 labels: 12.7 s, 65,536 terms")]
+    fast, slow = [text("16 labels: 0.41 s,  65,536 terms")], [text("16 labels: 1.2e+01 s, 65,536 terms")]
     assert differs(fast, slow)
     assert not differs(fast, slow, source="#| timing\nx")
     assert not differs(fast, slow, source="#| echo: false\n#| timing\nx")
     assert differs(fast, [text("16 labels took 12.7 s")], source="#| timing\nx")
+    assert differs(fast, [text("16 labels: 0.41 s,  65,537 terms")], source="#| timing\nx")
     assert differs(fast, slow, source="x\n#| timing")
 
 
@@ -59,6 +62,25 @@ def test_figures_may_differ_by_less_than_the_stated_tolerance():
     assert differs(figure, [result({"image/png": png(0.55)})])
     assert differs(figure, [result({"image/png": png(0.5, size=21)})])
     assert differs(figure, [result({"image/png": png(0.5, size=21)})], source="#| timing\nx")
+
+
+def test_a_small_mark_that_moved_is_a_difference():
+    figure = [result({"image/png": png(1, size=400, mark=100)})]
+    assert differs(figure, [result({"image/png": png(1, size=400, mark=120)})])
+    assert differs(figure, [result({"image/png": png(1, size=400)})])
+
+
+def test_image_files_are_compared_and_put_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "NBS", tmp_path)
+    picture = tmp_path / "images" / "a.png"
+    picture.parent.mkdir()
+    picture.write_bytes(base64.b64decode(png(1, mark=2)))
+    stored = notebooks.images()
+    notebooks.check_images(stored)
+    picture.write_bytes(base64.b64decode(png(1, mark=9)))
+    with pytest.raises(SystemExit, match="a.png: figures differ"):
+        notebooks.check_images(stored)
+    assert notebooks.images() == stored
 
 
 def test_figures_inside_html_are_compared_as_figures():

@@ -58,7 +58,8 @@ def environment():
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print("Setting up .venv: the packages are downloaded once (about 400 MB with JupyterLab, a minute or two).", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+    ours = ["--clear"] if stamp.exists() else []  # what somebody else made there is not wiped
+    subprocess.run([sys.executable, "-m", "venv", *ours, str(VENV)], check=True)
     python("-m", "pip", "install", "--disable-pip-version-check", "--editable", ".[dev]")
     python("-m", "pip", "check")
     stamp.write_text(wanted)

@@ -4,7 +4,7 @@
     python -m tools.notebooks reproduce [NAME ...]  run; fail where a stored output differs
 
 A notebook that has run with the same sources, package and pins is not run again unless `--force` is
-given. A cell whose first line is `#| timing` measures time: its numbers may differ, its words may not.
+given. A cell whose first line is `#| timing` measures time: its numbers with a decimal point may differ, its words and whole numbers may not.
 """
 import argparse
 import base64
@@ -23,8 +23,9 @@ from pathlib import Path
 from tools.make import ROOT, digest
 
 NBS, BUILD = ROOT / "nbs", ROOT / "_build" / "run"
-PIXEL_TOLERANCE = 3.0  # root mean square over the pixels, of 255, allowed where figures are not equal byte by byte
-NUMBER = re.compile(r"[-+]?\d[\d,_]*\.?\d*(?:[eE][-+]?\d+)?")
+# Where figures are not equal byte by byte: the root mean square allowed, of 255, over the whole and over any tile.
+WHOLE_TOLERANCE, TILE_TOLERANCE, TILE = 3.0, 25.0, 16
+MEASURED = re.compile(r"[-+]?\d+\.\d*(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
 PNG_IN_HTML = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\\\n]+)")
 
 
@@ -69,7 +70,7 @@ def key(path):
     "A digest of all that a notebook's outputs depend on: its cells, the package, the pins and this file."
     package = [p for p in sorted((ROOT / "emlit").rglob("*")) if p.suffix in (".py", ".csv") and p.name != "_modidx.py"]
     cells = hashlib.sha256("\0".join(source(c) for c in read(path)["cells"]).encode()).hexdigest()
-    return cells + digest(*package, NBS / "book.mplstyle", ROOT / "settings.ini", Path(__file__))
+    return sys.version + cells + digest(*package, NBS / "book.mplstyle", ROOT / "settings.ini", Path(__file__))
 
 
 # ---- running (in a process of its own) ----------------------------------------------------------
@@ -147,8 +148,13 @@ def png_difference(old, new, timing):
     a, b = pixels(old), pixels(new)
     if a.shape != b.shape:
         return f"figure of {b.shape} pixels, stored {a.shape}"
-    error = 255 * float(((a - b) ** 2).mean() ** 0.5)
-    return "" if timing or error <= PIXEL_TOLERANCE else f"figures differ by {error:.2f} of 255 (allowed {PIXEL_TOLERANCE})"
+    squares = 255**2 * ((a - b) ** 2).mean(axis=-1)
+    tiles = [squares[i:i + TILE, j:j + TILE].mean() for i in range(0, len(a), TILE) for j in range(0, a.shape[1], TILE)]
+    whole, tile = squares.mean() ** 0.5, max(tiles) ** 0.5
+    if timing or (whole <= WHOLE_TOLERANCE and tile <= TILE_TOLERANCE):
+        return ""
+    return (f"figures differ by {whole:.2f} of 255 (allowed {WHOLE_TOLERANCE}), in one place by {tile:.1f} "
+            f"(allowed {TILE_TOLERANCE})")
 
 
 def text_difference(old, new, timing):
@@ -156,7 +162,7 @@ def text_difference(old, new, timing):
     figures = list(zip(PNG_IN_HTML.findall(old), PNG_IN_HTML.findall(new)))
     old, new = PNG_IN_HTML.sub("<png>", old), PNG_IN_HTML.sub("<png>", new)
     if timing:
-        old, new = (re.sub(r"\s+", " ", NUMBER.sub("#", t)) for t in (old, new))
+        old, new = (re.sub(r"\s+", " ", MEASURED.sub("#", t)) for t in (old, new))
     if old != new:
         return "\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), "stored", "fresh", lineterm="", n=1))
     return next(filter(None, (png_difference(a, b, timing) for a, b in figures)), "")
@@ -230,6 +236,21 @@ def run_all(paths, force, handle):
         sys.exit(f"Failed: {', '.join(failed)}.")
 
 
+def images():
+    "The image files that notebooks write, by path."
+    return {path: path.read_bytes() for path in sorted((NBS / "images").glob("*.png"))}
+
+
+def check_images(stored):
+    "Put the stored image files back; exit 1 if a notebook wrote another picture."
+    fresh = images()
+    for path, old in stored.items():
+        path.write_bytes(old)
+        pair = (base64.b64encode(content).decode() for content in (old, fresh[path]))
+        if why := png_difference(*pair, timing=False):
+            sys.exit(f"Failed: nbs/images/{path.name}: {why}.")
+
+
 def handle_run(path, fresh):
     if changed := store(path, fresh):
         print(f"  stored {changed} changed outputs", end="")
@@ -251,7 +272,10 @@ def main():
     parser.add_argument("names", nargs="*", help="notebooks, by the start of their names (default: all)")
     parser.add_argument("--force", action="store_true", help="run again even what is unchanged")
     args = parser.parse_intermixed_args()
+    stored = images()
     run_all(notebooks(args.names), args.force, {"run": handle_run, "reproduce": handle_reproduce}[args.command])
+    if args.command == "reproduce":
+        check_images(stored)
 
 
 if __name__ == "__main__":
