@@ -7,23 +7,25 @@ __all__ = ['log_gaussian', 'full_covariances', 'GMMParams', 'log_joint', 'respon
            'check_points', 'random_start', 'GMMResult', 'fit_gmm', 'plot_ellipses', 'plot_step', 'animate_em',
            'n_parameters', 'bic', 'sample']
 
-# %% ../nbs/14_gmm.ipynb #d8929538
+# %% ../nbs/14_gmm.ipynb #054a5515
 import hashlib
 import re
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_scalar
 
 from .bound import posterior
 from .data import sample_gaussian_mixture
-from .em import EMResult, Expected, Step, em
+from .em import EMResult, Expected, LikelihoodFell, Step, em
 from .latent import log_marginal
 
-# %% ../nbs/14_gmm.ipynb #8597c975
+# %% ../nbs/14_gmm.ipynb #dc7c799a
 def _cholesky(covariance, k):
     "The lower Cholesky factor of the covariance of component k, or a `ValueError` that says why there is none."
     if not (abs(covariance - covariance.T) <= 1e-8 * abs(covariance).max()).all():
@@ -36,7 +38,31 @@ def _cholesky(covariance, k):
                          f"{np.linalg.eigvalsh(covariance)[0]:.3g}): {covariance.tolist()}; each direction needs a variance "
                          "above 0, so give covariances, not standard deviations, and no column twice") from None
 
-# %% ../nbs/14_gmm.ipynb #1b4736df
+# %% ../nbs/14_gmm.ipynb #374e48d1
+def _points(X, means):
+    "X as an array of floats, or a `ValueError` that says why it does not go with the means."
+    X = np.asarray(X, dtype=float)
+    if X.ndim != 2 or X.shape[1] != means.shape[1]:
+        raise ValueError(f"X has shape {X.shape} and the means have {means.shape[1]} columns: pass X of shape "
+                         f"(n, {means.shape[1]}), a row per point")
+    if not np.isfinite(X).all():
+        raise ValueError("X holds nan or infinity: leave out those rows or fill the values in")
+    return X
+
+# %% ../nbs/14_gmm.ipynb #eb1a89c2
+def _factors(covariances):
+    "The lower Cholesky factor of each covariance."
+    return [_cholesky(covariance, k) for k, covariance in enumerate(covariances)]
+
+def _log_density(X, means, factors):
+    "Log density of each point under each Gaussian, shape (n, k), by triangular solves."
+    log_density = np.empty((len(X), len(means)))
+    for k, (mean, L) in enumerate(zip(means, factors)):
+        y = solve_triangular(L, (X - mean).T, lower=True, check_finite=False)
+        log_density[:, k] = -0.5 * (y**2).sum(axis=0) - np.log(np.diag(L)).sum()
+    return log_density - 0.5 * X.shape[1] * np.log(2 * np.pi)
+
+# %% ../nbs/14_gmm.ipynb #f092ffb8
 def log_gaussian(
     X:np.ndarray, # Points, shape (n, d)
     means:np.ndarray, # Means of the components, shape (k, d)
@@ -46,21 +72,13 @@ def log_gaussian(
 
     -1/2 [d log 2 pi + log det C + (x - m)' C^-1 (x - m)], never an inverse, never a density that underflows.
     Raises `ValueError` when shapes do not fit or a covariance is not symmetric and positive definite."""
-    X, means, covariances = (np.asarray(a, dtype=float) for a in (X, means, covariances))
+    means, covariances = np.asarray(means, dtype=float), np.asarray(covariances, dtype=float)
     if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]):
         raise ValueError(f"means of shape {means.shape} and covariances of shape {covariances.shape} do not fit: "
                          "pass (k, d) and (k, d, d)")
-    if X.ndim != 2 or X.shape[1] != means.shape[1]:
-        raise ValueError(f"X has shape {X.shape} and the means have {means.shape[1]} columns: pass X of shape "
-                         f"(n, {means.shape[1]}), a row per point")
-    log_density = np.empty((len(X), len(means)))
-    for k, (mean, covariance) in enumerate(zip(means, covariances)):
-        L = _cholesky(covariance, k)
-        y = solve_triangular(L, (X - mean).T, lower=True, check_finite=False)
-        log_density[:, k] = -0.5 * (y**2).sum(axis=0) - np.log(np.diag(L)).sum()
-    return log_density - 0.5 * X.shape[1] * np.log(2 * np.pi)
+    return _log_density(_points(X, means), means, _factors(covariances))
 
-# %% ../nbs/14_gmm.ipynb #73bc91c9
+# %% ../nbs/14_gmm.ipynb #9840411d
 def full_covariances(
     covariances:np.ndarray, # (k, d, d) if full, (d, d) if tied, (k, d) if diag, (k,) if spherical
     covariance_type:str, # 'full', 'tied', 'diag' or 'spherical'
@@ -82,10 +100,12 @@ def full_covariances(
         return np.broadcast_to(covariances, (k, d, d))
     return covariances.reshape(k, -1, 1) * np.eye(d)
 
-# %% ../nbs/14_gmm.ipynb #5c979843
+# %% ../nbs/14_gmm.ipynb #4627fd0e
 @dataclass(frozen=True, eq=False)
 class GMMParams:
-    """Parameters of a Gaussian mixture. Raises `ValueError` when they are none.
+    """Parameters of a Gaussian mixture, read-only. Raises `ValueError` when weights, means or shapes are wrong.
+
+    A covariance that is not positive definite is reported where it is first used.
 
     Parameters
     ----------
@@ -105,7 +125,9 @@ class GMMParams:
 
     def __post_init__(self):
         for name in ("weights", "means", "covariances"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+            array = np.array(getattr(self, name), dtype=float)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
         _check_weights_and_means(self.weights, self.means)
         self.matrices()
 
@@ -125,7 +147,7 @@ def _check_weights_and_means(weights, means):
     if not abs(weights.sum() - 1) <= 1e-8:
         raise ValueError(f"weights must sum to 1, got {weights.tolist()} with sum {weights.sum():.9g}: divide by the sum")
 
-# %% ../nbs/14_gmm.ipynb #42c5cd13
+# %% ../nbs/14_gmm.ipynb #471d6477
 def log_joint(
     params:GMMParams, # The mixture
     X:np.ndarray, # Points, shape (n, d)
@@ -135,7 +157,7 @@ def log_joint(
     Raises `ValueError` when X has the wrong shape or a covariance is not positive definite."""
     return np.log(params.weights) + log_gaussian(X, params.means, params.matrices())
 
-# %% ../nbs/14_gmm.ipynb #620cf4b2
+# %% ../nbs/14_gmm.ipynb #67c5fe75
 def responsibilities(
     params:GMMParams, # The mixture
     X:np.ndarray, # Points, shape (n, d)
@@ -146,17 +168,17 @@ def responsibilities(
     Raises `ValueError` when X has the wrong shape or holds NaN."""
     return posterior(log_joint(params, X))
 
-# %% ../nbs/14_gmm.ipynb #d417ed6c
+# %% ../nbs/14_gmm.ipynb #bd2effcc
 def _scatter(weights, D, covariance_type):
     "Sum over n of weights[k, n] D[k, n] D[k, n]', shape (k, d, d), or what the type keeps of it."
-    A = np.sqrt(weights)[:, :, None] * D
     if covariance_type in ("full", "tied"):
+        A = np.sqrt(weights)[:, :, None] * D
         S = A.mT @ A
         return S if covariance_type == "full" else S.sum(axis=0)
-    variances = (A**2).sum(axis=1)
+    variances = (weights[:, None] @ D**2)[:, 0]
     return variances if covariance_type == "diag" else variances.mean(axis=1)
 
-# %% ../nbs/14_gmm.ipynb #769db111
+# %% ../nbs/14_gmm.ipynb #0a06f9e3
 class CollapseError(ArithmeticError):
     "A component of a mixture has lost its points or its width, so that no maximum of the likelihood lies ahead."
 
@@ -167,7 +189,7 @@ def _check_counts(counts):
         raise CollapseError(f"component {k} is empty: its expected number of points is {counts[k]:.3g}. Use fewer than "
                             f"{len(counts)} components, another seed, or a start with this mean among the points")
 
-# %% ../nbs/14_gmm.ipynb #21d2220b
+# %% ../nbs/14_gmm.ipynb #37bbad44
 def _thinnest(params):
     "Smallest variance of each component in any direction, as a part of the variance of the data, shape (k,)."
     C, away = params.matrices(), params.means - params.weights @ params.means
@@ -182,10 +204,21 @@ def _check_width(params):
         k = int(np.argmin(thinnest))
         which = "the tied covariance" if params.covariance_type == "tied" else f"the covariance of component {k}"
         raise CollapseError(f"{which} has collapsed: its smallest variance is {thinnest[k]:.3g} of the data's, because its "
-                            f"points coincide or lie in a line. Use fewer than {len(thinnest)} components, another seed or "
-                            "start, or a simpler covariance_type; look for repeated rows in X")
+                            f"points coincide, lie in a line, or are so close to it that rounding left no digits. Use fewer "
+                            f"than {len(thinnest)} components, another seed or start, or a simpler covariance_type; look "
+                            "for repeated rows in X, and for rows far away from all others")
 
-# %% ../nbs/14_gmm.ipynb #4568c4af
+# %% ../nbs/14_gmm.ipynb #1058ff5b
+def _expected(X, params, factors):
+    "Expected statistics of a block of points, around the current means; `factors` are the Cholesky factors."
+    X = _points(X, params.means)
+    table = np.log(params.weights) + _log_density(X, params.means, factors)
+    r, D = posterior(table).T, X - params.means[:, None]           # (k, n) and (k, n, d)
+    statistics = {"counts": r.sum(axis=1), "shifts": (r[:, None] @ D)[:, 0],
+                  "scatter": _scatter(r, D, params.covariance_type)}
+    return Expected(statistics, log_marginal(table), len(X))
+
+# %% ../nbs/14_gmm.ipynb #d894b43d
 class GMM:
     """The Gaussian mixture as a model for `em`: its parameters are `GMMParams` of one `covariance_type`.
 
@@ -201,13 +234,7 @@ class GMM:
         if params.covariance_type != self.covariance_type:
             raise ValueError(f"the model has covariance_type={self.covariance_type!r} and the parameters "
                              f"{params.covariance_type!r}: make both the same")
-        def expected(X):
-            table = log_joint(params, X)
-            r, D = posterior(table).T, X - params.means[:, None]           # (k, n) and (k, n, d)
-            statistics = {"counts": r.sum(axis=1), "shifts": (r[:, :, None] * D).sum(axis=1),
-                          "scatter": _scatter(r, D, self.covariance_type)}
-            return Expected(statistics, log_marginal(table), len(X))
-        return expected
+        return partial(_expected, params=params, factors=_factors(params.matrices()))
 
     def maximization(self, expected, params):
         "Weights N_k / N, means m_k + delta_k, covariances (T - N_k delta delta') / N_k pooled as the type says."
@@ -220,9 +247,11 @@ class GMM:
         _check_width(new)
         return new
 
-# %% ../nbs/14_gmm.ipynb #f9050c32
+# %% ../nbs/14_gmm.ipynb #c5951879
 def _check_numbers(X):
     "X as a float array of shape (n, d), or an error that says what is wrong with it."
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked values: leave out those rows, or fill the values in with X.filled()")
     X = np.asarray(X)
     if X.dtype.kind not in "iuf":
         raise TypeError(f"X holds {X.dtype}, not real numbers: convert or leave out columns of text, dates and the like")
@@ -234,7 +263,20 @@ def _check_numbers(X):
                          "leave out those rows or fill the values in")
     return X.astype(float)
 
-# %% ../nbs/14_gmm.ipynb #2bb6976e
+# %% ../nbs/14_gmm.ipynb #463397d8
+def _check_columns(X):
+    "Raise where a column does not vary, or varies on a scale whose square overflows or underflows."
+    with np.errstate(over="ignore", under="ignore"):
+        spread = X.std(axis=0)
+    if (constant := spread <= 1000 * np.finfo(float).eps * abs(X).max(axis=0)).any():
+        j = int(np.argmax(constant))
+        raise ValueError(f"column {j} of X is constant ({X[0, j]:g} in every row, to within rounding): "
+                         "its variance is 0; leave the column out")
+    if not ((1e-150 < spread) & (spread < 1e150)).all():
+        j = int(np.argmax(abs(np.log(spread))))
+        raise ValueError(f"column {j} of X has standard deviation {spread[j]:.3g}, whose square is out of range: rescale it")
+
+# %% ../nbs/14_gmm.ipynb #ce742aa1
 def check_points(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components to be fitted
@@ -246,19 +288,17 @@ def check_points(
     NaN, inf, a constant column, too few distinct points or (full, tied) no variance in some direction."""
     X = _check_numbers(X)
     check_scalar(n_components, "n_components", Integral, min_val=1)
-    if (constant := np.ptp(X, axis=0) == 0).any():
-        j = int(np.argmax(constant))
-        raise ValueError(f"column {j} of X is constant ({X[0, j]:g} in every row): its variance is 0; leave the column out")
+    _check_columns(X)
     if (distinct := len(np.unique(X, axis=0))) < n_components:
         raise ValueError(f"n_components is {n_components}, and X has only {distinct} distinct points: use fewer components")
-    rank = np.linalg.matrix_rank((X - X.mean(axis=0)) / X.std(axis=0))
+    rank = np.linalg.matrix_rank((X - X.mean(axis=0)) / X.std(axis=0), rtol=1e-6)
     if covariance_type in ("full", "tied") and rank < X.shape[1]:
         raise ValueError(f"X has {len(X)} points in {X.shape[1]} columns, but they vary in {rank} directions only: a "
                          f"{covariance_type} covariance would be singular. Add points, leave out columns that are sums or "
                          "copies of others, or use covariance_type='diag'")
     return X
 
-# %% ../nbs/14_gmm.ipynb #4eaf6002
+# %% ../nbs/14_gmm.ipynb #500b53d4
 def _spread_out(Z, k, rng):
     "Indices of k distinct points, far apart by chance, and for each point which of them is nearest."
     chosen = [rng.integers(len(Z))]
@@ -269,7 +309,7 @@ def _spread_out(Z, k, rng):
         squares = np.c_[squares, ((Z - Z[chosen[-1]])**2).sum(axis=1)]
     return chosen, squares.argmin(axis=1)
 
-# %% ../nbs/14_gmm.ipynb #b9969ce6
+# %% ../nbs/14_gmm.ipynb #09aa726d
 def random_start(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components k
@@ -288,7 +328,7 @@ def random_start(
     covariances = np.concatenate([near + all_ / 100] * copies)
     return GMMParams(np.full(n_components, 1 / n_components), X[chosen], covariances, covariance_type)
 
-# %% ../nbs/14_gmm.ipynb #3d675c82
+# %% ../nbs/14_gmm.ipynb #21b6caff
 @dataclass(frozen=True)
 class GMMResult(EMResult):
     """The best of several fits: an `EMResult` with one more field.
@@ -296,23 +336,27 @@ class GMMResult(EMResult):
     Parameters
     ----------
     starts : tuple
-        What became of each start: its log-likelihood in nats, or the `CollapseError` that ended it.
+        What became of each start: its log-likelihood in nats, or the error that ended it, a `CollapseError` or, where
+        a nearly singular covariance left too few digits, a `LikelihoodFell`.
     """
     starts: tuple
 
 def _best(runs):
     "The run with the highest likelihood, with a note of what became of the others."
     fits = [run for run in runs if isinstance(run, EMResult)]
-    lost = [run for run in runs if isinstance(run, CollapseError)]
+    lost = [run for run in runs if isinstance(run, ArithmeticError)]
     if not fits:
         raise CollapseError(f"all {len(runs)} starts collapsed; the first one: {lost[0]}") from lost[0]
     if lost:
         warnings.warn(f"{len(lost)} of {len(runs)} starts collapsed and were left out; the first one: {lost[0]}",
                       RuntimeWarning, stacklevel=3)
     best = max(fits, key=lambda run: run.log_likelihood)
+    if not best.converged:
+        warnings.warn(f"the best of {len(runs)} starts stopped after max_iter={best.n_iter} rounds, before a round gained "
+                      "no more than tol: raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return GMMResult(**vars(best), starts=tuple(getattr(run, "log_likelihood", run) for run in runs))
 
-# %% ../nbs/14_gmm.ipynb #6a77cd92
+# %% ../nbs/14_gmm.ipynb #310febb8
 def _starts(start, X, n_components, covariance_type, n_init, seed):
     "The start that was given, or `n_init` random ones, each with random numbers of its own."
     if start is None:
@@ -322,9 +366,13 @@ def _starts(start, X, n_components, covariance_type, n_init, seed):
     if start.means.shape != (n_components, X.shape[1]):
         raise ValueError(f"start has means of shape {start.means.shape}: for n_components={n_components} and "
                          f"{X.shape[1]} columns, pass {(n_components, X.shape[1])}")
+    if (far := abs(start.means - X.mean(axis=0)) > 1e6 * X.std(axis=0)).any():
+        k = int(np.argmax(far.any(axis=1)))
+        raise ValueError(f"start has the mean {start.means[k].tolist()} of component {k} more than a million standard deviations "
+                         "away from the data: place it among the points")
     return [start]
 
-# %% ../nbs/14_gmm.ipynb #c75911a0
+# %% ../nbs/14_gmm.ipynb #ea31ae23
 def fit_gmm(
     X:np.ndarray, # Points, shape (n, d)
     n_components:int, # Number of components k
@@ -340,18 +388,20 @@ def fit_gmm(
     """Fit a Gaussian mixture by EM, from `n_init` random starts or from `start`.
 
     Raises `ValueError` or `TypeError` when X (see `check_points`) or another argument is wrong, and `CollapseError`
-    when every start collapses. Warns when some start does, or stops at `max_iter`."""
+    when every start collapses. Warns when some start does, or when the best one stops at `max_iter`."""
     X = check_points(X, n_components, covariance_type)
     check_scalar(n_init, "n_init", Integral, min_val=1)
-    runs = []
+    callbacks, runs = callbacks if callable(callbacks) else tuple(callbacks), []
     for first in _starts(start, X, n_components, covariance_type, n_init, seed):
         try:
-            runs.append(em(GMM(covariance_type), first, X, tol=tol, max_iter=max_iter, callbacks=callbacks))
-        except CollapseError as error:
-            runs.append(error)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # only the best start's matters: see _best
+                runs.append(em(GMM(covariance_type), first, X, tol=tol, max_iter=max_iter, callbacks=callbacks))
+        except (CollapseError, LikelihoodFell) as error:
+            runs.append(error.with_traceback(None))
     return _best(runs)
 
-# %% ../nbs/14_gmm.ipynb #fe6412da
+# %% ../nbs/14_gmm.ipynb #8e62ffaa
 def plot_ellipses(
     params:GMMParams, # A mixture in the plane
     ax=None, # Axes to draw on; by default the current ones
@@ -372,7 +422,7 @@ def plot_ellipses(
                     path_effects=[withStroke(linewidth=5 / radius, foreground="white")])
     return ax
 
-# %% ../nbs/14_gmm.ipynb #db37b3c4
+# %% ../nbs/14_gmm.ipynb #3ff17381
 def plot_step(
     step:Step, # A step of `em` on a Gaussian mixture in the plane
     X:np.ndarray, # Points, shape (n, 2)
@@ -382,7 +432,7 @@ def plot_step(
 
     Raises `ValueError` when d is not 2."""
     from matplotlib.colors import to_rgb
-    ax = plot_ellipses(step.params, ax)
+    X, ax = np.asarray(X, dtype=float), plot_ellipses(step.params, ax)
     r = responsibilities(step.params, X)
     colours = r @ [to_rgb(f"C{k}") for k in range(r.shape[1])]
     for k in range(r.shape[1]):
@@ -403,7 +453,7 @@ def _standalone(html):
     random_id = re.search(r'id="_anim_img(\w+)"', html)[1]
     return html.replace(random_id, hashlib.sha256(html.replace(random_id, "").encode()).hexdigest()[:32])
 
-# %% ../nbs/14_gmm.ipynb #95020763
+# %% ../nbs/14_gmm.ipynb #50e033e8
 def animate_em(
     steps:list, # Steps of `em` on a Gaussian mixture in the plane, as a `Tracer` keeps them
     X:np.ndarray, # Points, shape (n, 2)
@@ -424,7 +474,7 @@ def animate_em(
         plot_step(steps[i], X, ax).set(xlabel=labels[0], ylabel=labels[1])
     return _standalone(FuncAnimation(figure, draw, frames=shown).to_jshtml(fps=2, default_mode="once"))
 
-# %% ../nbs/14_gmm.ipynb #81a29ab9
+# %% ../nbs/14_gmm.ipynb #f5e6de33
 def n_parameters(
     params:GMMParams, # A mixture
 )->int: # Number of free parameters
@@ -443,7 +493,7 @@ def bic(
     table = log_joint(params, X)
     return float(-2 * log_marginal(table) + n_parameters(params) * np.log(len(table)))
 
-# %% ../nbs/14_gmm.ipynb #d3d5f593
+# %% ../nbs/14_gmm.ipynb #2d20ac3e
 def sample(
     params:GMMParams, # The mixture
     n:int, # Number of points
