@@ -60,7 +60,7 @@ def environment():
     print("Setting up .venv: the packages are downloaded once (about 400 MB with JupyterLab, a minute or two).", flush=True)
     ours = ["--clear"] if stamp.exists() else []  # what somebody else made there is not wiped
     subprocess.run([sys.executable, "-m", "venv", *ours, str(VENV)], check=True)
-    python("-m", "pip", "install", "--disable-pip-version-check", "--editable", ".[dev]")
+    install("--editable", ".[dev]")
     python("-m", "pip", "check")
     stamp.write_text(wanted)
 
@@ -70,6 +70,22 @@ def python(*args, **env):
     done = subprocess.run([str(PYTHON), *args], cwd=ROOT, env={**os.environ, "PYTHONUTF8": "1", **env})
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def install(*what):
+    "Run pip, show one line that counts the packages, and its whole output only where it fails."
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", *what]
+    pip = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+    log, found, live = [], 0, sys.stdout.isatty()
+    for line in pip.stdout:
+        log.append(line)
+        found += (new := line.startswith("Collecting "))
+        if line.startswith("Installing collected"):
+            print(f"\n  installing {line.count(',') + 1} packages", flush=True)
+        elif new and (live or found % 20 == 0):
+            print(f"\r  {found:3} found, {line.split()[1]:<50.50}", end="" if live else "\n", flush=True)
+    if pip.wait():
+        sys.exit("".join(log) + "\npip could not install the packages: see above. Is the package index reachable?")
 
 
 def step(title):
