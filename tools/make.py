@@ -140,7 +140,7 @@ def lab():
 
 def clean():
     "remove everything that these commands made, the environment included"
-    for folder in [VENV, BUILD, ROOT / "_docs", ROOT / "_proc", ROOT / "emlit.egg-info"]:
+    for folder in [VENV, BUILD, ROOT / "_docs", ROOT / "_proc", ROOT / "build", ROOT / "emlit.egg-info"]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
