@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['GAUSSIANS', 'Family', 'Poisson', 'Bernoulli', 'Categorical', 'Full', 'Tied', 'Diag', 'Spherical', 'MixtureModel']
 
-# %% ../nbs/15_families.ipynb #cb534525
+# %% ../nbs/15_families.ipynb #5e5739fe
 import threading
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from math import isqrt
+from math import isqrt, prod
 from numbers import Integral
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from scipy.special import gammaln
 from sklearn.utils.validation import check_scalar
 
@@ -149,6 +150,17 @@ class Categorical(Family):
         "Probabilities are shares."
         return ((moments[:, 1:] / moments[:, :1]).reshape(len(moments), -1, self.levels),)
 
+# %% ../nbs/15_families.ipynb #d134da82
+_buffers = threading.local()
+
+def _buffer(name, *shape):
+    "An uninitialised array of this thread, aligned to the cache, which the next call with this name uses again."
+    size, held = prod(shape), _buffers.__dict__
+    if name not in held or held[name].size < size:
+        raw = np.empty(size + 8)
+        held[name] = raw[-raw.ctypes.data % 64 // 8:][:size]
+    return held[name][:size].reshape(shape)
+
 # %% ../nbs/15_families.ipynb #7f0c4fbe
 class _Gaussian(Family):
     "What the Gaussian families share. theta is (means, covariances), in scikit-learn's shapes for the kind."
@@ -174,9 +186,9 @@ class _Gaussian(Family):
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
-# %% ../nbs/15_families.ipynb #90601060
+# %% ../nbs/15_families.ipynb #a8dc2c11
 class Full(_Gaussian):
-    "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for i <= j), eta = (-A, P m, -P_ii / 2 or -P_ij)."
+    "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
     kind = "full"
 
     def size(self, d):
@@ -185,38 +197,45 @@ class Full(_Gaussian):
 
     def features(self, X, out):
         "Fill the rows that `out` has: 1 and x, or those and the products."
-        d, row = len(X), 1 + len(X)
-        out[0], out[1:row] = 1, X
-        for i in range(d if len(out) > row else 0):
-            np.multiply(X[i], X[i:], out=out[row:row + d - i])
-            row += d - i
+        d, n = X.shape
+        out[0], out[1:1 + d] = 1, X
+        if len(out) > 1 + d:
+            ring, turns = _buffer("ring", d + d // 2, n), (d + 1) // 2
+            ring[:d], ring[d:] = X, X[:d // 2]
+            turned = as_strided(ring, (turns, d, n), (ring.strides[0], *ring.strides))     # turned[s, i] = ring[s + i]
+            np.multiply(X, turned, out=out[1 + d:1 + d + turns * d].reshape(turns, d, n))
+            half = 0 if d % 2 else d // 2                          # the last turn of an even ring meets each pair twice
+            np.multiply(X[:half], ring[turns:turns + half], out=out[1 + d + turns * d:])
 
     def sums(self, X, weights):
         "The same sums as features times weights, by one small matrix product."
-        Y = X * np.sqrt(weights)
-        return np.concatenate([[weights.sum()], X @ weights, (Y @ Y.T)[_upper(len(X))]])
+        Y = np.multiply(X, np.sqrt(weights), out=_buffer("Y", *X.shape))
+        return np.concatenate([[weights.sum()], X @ weights, (Y @ Y.T)[_pairs(len(X))]])
 
     def natural(self, means, covariances):
         "Natural parameters from means and covariances."
         inverse = np.linalg.inv(self.factors(means, covariances))
-        P, (i, j) = inverse.mT @ inverse, _upper(means.shape[1])
+        P, (i, j) = inverse.mT @ inverse, _pairs(means.shape[1])
         linear = (P @ means[..., None])[..., 0]
-        top = self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1)
-        return np.c_[top, linear, P[:, i, j] * np.where(i == j, -0.5, -1)]
+        return np.c_[self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, P[:, i, j] * np.where(i == j, -0.5, -1)]
 
     def parameters(self, moments):
         "Means are means, covariances mean products minus products of means."
         means, second = _first_two(moments)
         return means, second - means[:, :, None] * means[:, None]
 
-# %% ../nbs/15_families.ipynb #5d6b33b9
-_upper = lru_cache(np.triu_indices)
+# %% ../nbs/15_families.ipynb #2482779d
+@lru_cache
+def _pairs(d):
+    "Each pair of columns once, as the ring of `Full` gives them: (i, i) for all i, then (i, i + 1), then (i, i + 2) and so on, counted modulo d."
+    turn, i = np.divmod(np.arange(d * (d + 1) // 2), d)
+    return i, (i + turn) % d
 
 def _first_two(moments):
     "Mean vectors and mean products, shapes (k, d) and (k, d, d), from the sums of Full's features."
     d = (isqrt(8 * moments.shape[1] + 1) - 3) // 2
     m = moments / moments[:, :1]
-    second, (i, j) = np.empty((len(m), d, d)), _upper(d)
+    second, (i, j) = np.empty((len(m), d, d)), _pairs(d)
     second[:, i, j] = second[:, j, i] = m[:, 1 + d:]
     return m[:, 1:1 + d], second
 
@@ -285,8 +304,8 @@ class Spherical(_Gaussian):
 
 GAUSSIANS = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 
-# %% ../nbs/15_families.ipynb #33ce20d9
-_MOST_LOST, _WIDE = 1e-10, 80    # nats a row; columns from which the whitened form is also the faster one
+# %% ../nbs/15_families.ipynb #08e66b6b
+_MOST_LOST, _WIDE = 1e-10, 90    # nats a row; columns from which the whitened form is also the faster one
 
 def _lost(family, means, covariances):
     "Error of the log density in natural form, in nats: eps / 2 a' |P| a, the largest over the components. `means` are centred."
@@ -307,40 +326,49 @@ def _coloured(family, white, theta):
     return means + (L @ shift[..., None])[..., 0], {
         "full": C, "tied": C[0], "diag": C.diagonal(axis1=1, axis2=2), "spherical": C[:, 0, 0]}[family.kind]
 
-# %% ../nbs/15_families.ipynb #0f48cf24
-_BATCH, _SMALL, _NARROW = 504, 1_000_000, 1024    # a small product: rows; multiplications; numbers in its result
-_NUMBERS = 1_500_000                            # features and logits in the buffers of a thread
+# %% ../nbs/15_families.ipynb #31532bba
+_BATCH, _SMALL = 504, 1_000_000    # a small product: rows of data, and multiplications
+_NUMBERS = 1_000_000               # features, logits and columns in the buffers of a thread
 
-def _batched(A, size):
+def _batched(A, size=_BATCH):
     "A of shape (m, n) seen as a stack (n / size, m, size)."
     return A.reshape(len(A), -1, size).swapaxes(0, 1)
 
+def _share(n, most):
+    "Size of equal parts of n rows of which none has more than `most`."
+    return -(-n // -(-n // max(1, most)))
+
+def _whole(n):
+    "n rounded up to whole batches."
+    return -(-n // _BATCH) * _BATCH
+
+def _pieces(m, most):
+    "Slices that cut range(m) into equal pieces of at most so many."
+    return [slice(a, min(m, a + _share(m, most))) for a in range(0, m, _share(m, most))]
+
+# %% ../nbs/15_families.ipynb #16eaa2c4
 def _product(A, B, out):
-    "A @ B for a small A and a wide B, as a stack of products that are small."
-    size = max((b for b in (504, 168, 72, 56, 24) if A.size * b <= _SMALL), default=_BATCH)
-    np.matmul(A, _batched(B, size), out=_batched(out, size))
+    "A @ B for a small A and a wide B: for each piece of A one stack of small products."
+    for piece in _pieces(A.shape[1], _SMALL // 168 // len(A)):
+        a = A[:, piece]
+        size = max((b for b in (504, 168, 72, 56, 24) if a.size * b <= _SMALL), default=_BATCH)
+        part = out if piece.start == 0 else _buffer("part", *out.shape)
+        np.matmul(a, _batched(B[piece], size), out=_batched(part, size))
+        if part is not out:
+            out += part
 
 def _outer(A, B):
-    "A @ B.T for a wide A and a wide B: the sum of a stack of products, a few rows of B at a time."
-    out, width = np.empty((len(A), len(B))), max(1, _NARROW // len(A)) if len(A) <= 128 else len(B)
-    for i in range(0, len(B), width):
-        parts = _buffer("parts", A.shape[1] // _BATCH, len(A), len(B[i:i + width]))
-        np.matmul(_batched(A, _BATCH), _batched(B[i:i + width], _BATCH).mT, out=parts)
-        parts.sum(axis=0, out=out[:, i:i + width])
-    return out
+    "A @ B.T for a wide A and a wide B: for each piece of B a stack of small products, summed."
+    stack, out = _batched(A).mT, np.empty((len(B), len(A)))
+    if out.size > 1024:                                            # OpenBLAS copies strided factors of larger products
+        stack = _buffer("stack", *stack.shape)
+        stack[:] = _batched(A).mT
+    for piece in _pieces(len(B), _SMALL // _BATCH // len(A)):
+        parts = _buffer("parts", len(stack), piece.stop - piece.start, len(A))
+        np.matmul(_batched(B[piece]), stack, out=parts).sum(axis=0, out=out[piece])
+    return out.T
 
-# %% ../nbs/15_families.ipynb #c679469c
-_buffers = threading.local()
-
-def _buffer(name, *shape):
-    "An uninitialised array of this thread, aligned to the cache, which the next call with this name uses again."
-    size, old = int(np.prod(shape)), getattr(_buffers, name, None)
-    if old is None or old.size < size + 8:
-        setattr(_buffers, name, old := np.empty(size + 8))
-    start = -old.__array_interface__["data"][0] % 64 // 8
-    return old[start:start + size].reshape(shape)
-
-# %% ../nbs/15_families.ipynb #375b1194
+# %% ../nbs/15_families.ipynb #aee6b5ed
 def _softmax(fill, L, w):
     "Make logits (k, n), by `fill`, and turn them into responsibilities times w in place. Returns the log-likelihood."
     fill()
@@ -351,11 +379,12 @@ def _softmax(fill, L, w):
         top = L.max(axis=0)
         np.exp(np.subtract(L, top, out=L), out=L)
         np.add.reduce(L, axis=0, out=z)
-    log_likelihood = w @ (np.log(z) + top)
+    log_z = np.log(z, out=_buffer("log z", len(z)))
+    log_likelihood = w @ np.add(log_z, top, out=log_z)
     L *= np.divide(w, z, out=z)
     return log_likelihood
 
-# %% ../nbs/15_families.ipynb #4ea34e5e
+# %% ../nbs/15_families.ipynb #d7c4acdd
 class _Natural:
     "A mixture in natural form: logits eta T(x - centre), sums R T(x - centre)'."
     name = "moments"
@@ -367,7 +396,7 @@ class _Natural:
         self.eta[:, 0] += np.log(weights) - self.level
         own = self.eta.shape[1] - family.common(len(self.centre))
         self.own, self.shared = np.ascontiguousarray(self.eta[:, :own]), self.eta[0, own:]
-        self.rows = _BATCH * int(np.clip(_NUMBERS / _BATCH / (len(self.own) + own), 1, 128))
+        self.rows = _BATCH * int(np.clip(_NUMBERS / _BATCH / (len(self.own) + own + len(self.centre)), 1, 128))
 
     def part(self, rows, w):
         (k, own), n = self.own.shape, len(w)
@@ -381,7 +410,7 @@ class _Natural:
             moments = np.c_[moments, np.tile(common / k, (k, 1))]
         return moments, log_likelihood
 
-# %% ../nbs/15_families.ipynb #aff80fc5
+# %% ../nbs/15_families.ipynb #c5d7d006
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
@@ -397,7 +426,7 @@ class _Whitened:
         for y, A, mean in zip(Y, self.own, self.means):
             D = np.subtract(X, mean[:, None], out=_buffer("D", *X.shape))
             for i in range(0, len(A), 16):                       # A is triangular: skip most of its zeros
-                np.matmul(A[i:i + 16, :i + 16], D[:i + 16], out=y[i:i + 16])
+                _product(A[i:i + 16, :i + 16], D[:i + 16], y[i:i + 16])
         return Y
 
     def logits(self, Y, out):
@@ -408,17 +437,13 @@ class _Whitened:
         log_likelihood = _softmax(lambda: self.logits(Y, L), L, w)
         return np.array([self.family.sums(y, r) for y, r in zip(Y, L)]), log_likelihood
 
-# %% ../nbs/15_families.ipynb #88eac4d9
+# %% ../nbs/15_families.ipynb #7c4b74c0
 def _centred(family, weights, theta):
     "Gaussian means counted from the centre of the mixture, and that centre; 0 for other families."
     if not isinstance(family, _Gaussian):
         return theta, np.zeros(theta[0].shape[1])
     centre = weights @ theta[0]
     return (theta[0] - centre, theta[1]), centre
-
-def _share(n, most):
-    "Size of equal parts of n rows of which none has more than `most`."
-    return -(-n // -(-n // most))
 
 def _columns(rows, centre, n):
     "The rows less the centre as n float64 columns; copies of the first fill up what is left."
@@ -427,7 +452,7 @@ def _columns(rows, centre, n):
     X[:, len(rows):] = X[:, :1]
     return X
 
-# %% ../nbs/15_families.ipynb #38797847
+# %% ../nbs/15_families.ipynb #3c62af23
 def _expected(block, form):
     "Expected statistics of a block of rows, or of a pair (rows, sample_weight), under a bound mixture."
     rows, weight = _rows(block, len(form.centre))
@@ -435,7 +460,7 @@ def _expected(block, form):
     moments, log_likelihood = np.zeros((len(form.own), form.family.size(len(form.centre)))), 0.0
     for start in range(0, len(rows), size):
         part = rows[start:start + size]
-        w = np.zeros(-(-len(part) // _BATCH) * _BATCH)                # whole batches: rows without weight fill up the last one
+        w = np.zeros(_whole(len(part)))                               # rows without weight fill up the last batch
         w[:len(part)] = 1 if weight is None else weight[start:start + size]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             sums, value = form.part(part, w)
@@ -475,19 +500,21 @@ class MixtureModel:
         form = self.family.form(*_parameters(params))
         return _log_joint(form, _rows(X, len(form.centre))[0])
 
-# %% ../nbs/15_families.ipynb #25dc8e59
+# %% ../nbs/15_families.ipynb #8aa5bd1b
 def _log_joint(form, rows):
     "The table of log-joints, shape (n, k), under a bound mixture."
     table = np.empty((len(rows), len(form.own)))
     for start in range(0, len(rows), form.rows):
         part = rows[start:start + form.rows]
-        X = _columns(part, form.centre, len(part))
+        X = _columns(part, form.centre, _whole(len(part)))
+        L = _buffer("L", len(form.own), X.shape[1])
         if form.name == "whitened":
-            form.logits(form.whiten(X), table[start:start + form.rows].T)
+            form.logits(form.whiten(X), L)
         else:
-            F = np.empty((form.eta.shape[1], len(part)))
+            F = _buffer("F", form.eta.shape[1], X.shape[1])
             form.family.features(X, F)
-            table[start:start + form.rows] = (form.eta @ F + form.level).T
+            np.add(form.eta @ F, form.level, out=L)
+        table[start:start + form.rows] = L[:, :len(part)].T
     return table
 
 # %% ../nbs/15_families.ipynb #31ae7a8b

@@ -323,7 +323,7 @@ def test_the_form_is_chosen_by_width_length_and_not_by_offset():
     assert form([[1e9], [1e9 + 1]], [[[1]], [[1e-4]]]) == "moments"
     assert form([[0, 0]], [[[1, 1 - 1e-10], [1 - 1e-10, 1]]]) == "whitened"
     assert form([[0, 0]], [[[1e-20, 0], [0, 1e20]]]) == "moments"
-    assert [form(np.zeros((1, d)), [np.eye(d)]) for d in (79, 80)] == ["moments", "whitened"]  # wide: for speed
+    assert [form(np.zeros((1, d)), [np.eye(d)]) for d in (89, 90)] == ["moments", "whitened"]  # wide: for speed
     assert form(np.zeros((1, 80)), np.ones((1, 80)), "diag") == form(np.zeros((1, 80)), np.eye(80), "tied") == "moments"
     for kind, C in [("diag", [[1], [1e-8]]), ("spherical", [1, 1e-8]), ("tied", [[1e-8]])]:
         assert form([[0], [1]], C, kind) == "whitened"
