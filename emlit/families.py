@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['GAUSSIANS', 'Family', 'Poisson', 'Bernoulli', 'Categorical', 'Full', 'Tied', 'Diag', 'Spherical', 'MixtureModel']
 
-# %% ../nbs/15_families.ipynb #5e5739fe
+# %% ../nbs/15_families.ipynb #0f620bca
 import threading
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from math import isqrt, prod
+from functools import partial
+from math import prod
 from numbers import Integral
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 from scipy.special import gammaln
 from sklearn.utils.validation import check_scalar
 
+from .closed_forms import _pairs, mle_bernoulli, mle_categorical, mle_gaussian, mle_poisson
 from .em import Expected
 from .gmm import _check_counts, _factors, full_covariances
 
@@ -63,7 +64,7 @@ def _log(p):
         raise ValueError(f"probabilities must be from 0 to 1, and rates 0 or more: got {p[~(p >= 0)][0]:g} for one of them or its complement")
     return np.log(np.maximum(p, 1e-300))
 
-# %% ../nbs/15_families.ipynb #314922d2
+# %% ../nbs/15_families.ipynb #bd418343
 class Poisson(Family):
     "Independent counts with rates (k, d): T(x) = (1, x, -sum log x!), eta = (-sum of the rates, log rates, 1)."
     def size(self, d):
@@ -91,9 +92,9 @@ class Poisson(Family):
 
     def parameters(self, moments):
         "Rates are mean counts."
-        return (moments[:, 1:-1] / moments[:, :1],)
+        return (mle_poisson(moments),)
 
-# %% ../nbs/15_families.ipynb #a412b948
+# %% ../nbs/15_families.ipynb #5ddfb1d7
 class Bernoulli(Family):
     "Independent zeros and ones with probabilities p (k, d): T(x) = (1, x), eta = (sum log(1 - p), log p / (1 - p))."
     def size(self, d):
@@ -115,9 +116,9 @@ class Bernoulli(Family):
 
     def parameters(self, moments):
         "Probabilities are mean answers."
-        return (moments[:, 1:] / moments[:, :1],)
+        return (mle_bernoulli(moments),)
 
-# %% ../nbs/15_families.ipynb #4156692e
+# %% ../nbs/15_families.ipynb #0ba8360f
 @dataclass(frozen=True)
 class Categorical(Family):
     "Independent codes 0 .. levels - 1 with probabilities p (k, d, levels): T(x) = (1, [x_j = c] for all j, c), eta = (0, log p)."
@@ -148,7 +149,7 @@ class Categorical(Family):
 
     def parameters(self, moments):
         "Probabilities are shares."
-        return ((moments[:, 1:] / moments[:, :1]).reshape(len(moments), -1, self.levels),)
+        return (mle_categorical(moments, self.levels),)
 
 # %% ../nbs/15_families.ipynb #d134da82
 _buffers = threading.local()
@@ -161,7 +162,7 @@ def _buffer(name, *shape):
         held[name] = raw[-raw.ctypes.data % 64 // 8:][:size]
     return held[name][:size].reshape(shape)
 
-# %% ../nbs/15_families.ipynb #7f0c4fbe
+# %% ../nbs/15_families.ipynb #c6b1de30
 class _Gaussian(Family):
     "What the Gaussian families share. theta is (means, covariances), in scikit-learn's shapes for the kind."
     def factors(self, means, covariances):
@@ -184,9 +185,13 @@ class _Gaussian(Family):
         fine = not wide and _lost(self, means - weights @ means, covariances) < _MOST_LOST
         return (_Natural if fine else _Whitened)(self, weights, theta)
 
+    def parameters(self, moments):
+        "Means are mean vectors, covariances mean products minus products of means, by `mle_gaussian`."
+        return mle_gaussian(moments, self.kind)
+
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
-# %% ../nbs/15_families.ipynb #a8dc2c11
+# %% ../nbs/15_families.ipynb #d14c68da
 class Full(_Gaussian):
     "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
     kind = "full"
@@ -219,27 +224,7 @@ class Full(_Gaussian):
         linear = (P @ means[..., None])[..., 0]
         return np.c_[self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, P[:, i, j] * np.where(i == j, -0.5, -1)]
 
-    def parameters(self, moments):
-        "Means are means, covariances mean products minus products of means."
-        means, second = _first_two(moments)
-        return means, second - means[:, :, None] * means[:, None]
-
-# %% ../nbs/15_families.ipynb #2482779d
-@lru_cache
-def _pairs(d):
-    "Each pair of columns once, as the ring of `Full` gives them: (i, i) for all i, then (i, i + 1), then (i, i + 2) and so on, counted modulo d."
-    turn, i = np.divmod(np.arange(d * (d + 1) // 2), d)
-    return i, (i + turn) % d
-
-def _first_two(moments):
-    "Mean vectors and mean products, shapes (k, d) and (k, d, d), from the sums of Full's features."
-    d = (isqrt(8 * moments.shape[1] + 1) - 3) // 2
-    m = moments / moments[:, :1]
-    second, (i, j) = np.empty((len(m), d, d)), _pairs(d)
-    second[:, i, j] = second[:, j, i] = m[:, 1 + d:]
-    return m[:, 1:1 + d], second
-
-# %% ../nbs/15_families.ipynb #26776752
+# %% ../nbs/15_families.ipynb #376a9b19
 class Tied(Full):
     "Gaussian, one covariance matrix for all components: Full, with products that have the same natural parameter in each."
     kind = "tied"
@@ -248,12 +233,7 @@ class Tied(Full):
         "All the products."
         return d * (d + 1) // 2
 
-    def parameters(self, moments):
-        "Means are means; the covariance is the mean product minus the mean product of the means, over all components."
-        shares, (means, second) = moments[:, 0] / moments[:, 0].sum(), _first_two(moments)
-        return means, np.einsum("k,kij->ij", shares, second) - (means.T * shares) @ means
-
-# %% ../nbs/15_families.ipynb #fdd969f7
+# %% ../nbs/15_families.ipynb #b4d6be54
 class Diag(_Gaussian):
     "Gaussian, a variance per component and column: T(x) = (1, x, x^2), eta = (-A, m / v, -1 / 2v)."
     kind = "diag"
@@ -273,12 +253,7 @@ class Diag(_Gaussian):
         top = self.peak(means, covariances) - 0.5 * (means**2 / covariances).sum(axis=1)
         return np.c_[top, means / covariances, -0.5 / covariances]
 
-    def parameters(self, moments):
-        "Variances are mean squares minus squares of means."
-        means, second = np.split(moments[:, 1:] / moments[:, :1], 2, axis=1)
-        return means, second - means**2
-
-# %% ../nbs/15_families.ipynb #bb234a06
+# %% ../nbs/15_families.ipynb #fcbd6c11
 class Spherical(_Gaussian):
     "Gaussian, one variance per component: T(x) = (1, x, |x|^2), eta = (-A, m / v, -1 / 2v)."
     kind = "spherical"
@@ -296,11 +271,6 @@ class Spherical(_Gaussian):
         "Natural parameters from means and variances."
         top = self.peak(means, covariances) - 0.5 * (means**2).sum(axis=1) / covariances
         return np.c_[top, means / covariances[:, None], -0.5 / covariances]
-
-    def parameters(self, moments):
-        "The variance is the mean over the columns."
-        m = moments[:, 1:] / moments[:, :1]
-        return m[:, :-1], (m[:, -1] - (m[:, :-1]**2).sum(axis=1)) / (m.shape[1] - 1)
 
 GAUSSIANS = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 
