@@ -422,11 +422,11 @@ def _columns(rows, centre, n):
     X[:, len(rows):] = X[:, :1]
     return X
 
-# %% ../nbs/15_families.ipynb #3c62af23
+# %% ../nbs/15_families.ipynb #bc5de903
 def _expected(block, form):
     "Expected statistics of a block of rows, or of a pair (rows, sample_weight), under a bound mixture."
     rows, weight = _rows(block, len(form.centre))
-    size = _share(max(1, len(rows)), form.rows)
+    size = _BATCH * _share(max(1, -(-len(rows) // _BATCH)), form.rows // _BATCH)
     moments, log_likelihood = np.zeros((len(form.own), form.family.size(len(form.centre)))), 0.0
     for start in range(0, len(rows), size):
         part = rows[start:start + size]

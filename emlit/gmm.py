@@ -178,18 +178,23 @@ def _scatter(weights, D, covariance_type):
     variances = (weights[:, None] @ D**2)[:, 0]
     return variances if covariance_type == "diag" else variances.mean(axis=1)
 
-# %% ../nbs/14_gmm.ipynb #0a06f9e3
+# %% ../nbs/14_gmm.ipynb #9eb052b1
 class CollapseError(ArithmeticError):
-    "A component of a mixture has lost its points or its width, so that no maximum of the likelihood lies ahead."
+    """A component of a mixture has lost its points or its width, so that no maximum of the likelihood lies ahead.
+
+    `component` is its number, or None where it is not one alone."""
+    def __init__(self, message, component=None):
+        super().__init__(message)
+        self.component = component
 
 def _check_counts(counts):
     "Raise where a component is responsible for nothing."
     if not (counts > 1e-8).all():
         k = int(np.argmin(counts))
         raise CollapseError(f"component {k} is empty: its expected number of points is {counts[k]:.3g}. Use fewer than "
-                            f"{len(counts)} components, another seed, or a start with this mean among the points")
+                            f"{len(counts)} components, another seed, or a start with this mean among the points", k)
 
-# %% ../nbs/14_gmm.ipynb #37bbad44
+# %% ../nbs/14_gmm.ipynb #6d934fa0
 def _thinnest(params):
     "Smallest variance of each component in any direction, as a part of the variance of the data, shape (k,)."
     C, away = params.matrices(), params.means - params.weights @ params.means
@@ -206,7 +211,8 @@ def _check_width(params):
         raise CollapseError(f"{which} has collapsed: its smallest variance is {thinnest[k]:.3g} of the data's, because its "
                             f"points coincide, lie in a line, or are so close to it that rounding left no digits. Use fewer "
                             f"than {len(thinnest)} components, another seed or start, or a simpler covariance_type; look "
-                            "for repeated rows in X, and for rows far away from all others")
+                            "for repeated rows in X, and for rows far away from all others",
+                            None if params.covariance_type == "tied" else k)
 
 # %% ../nbs/14_gmm.ipynb #1058ff5b
 def _expected(X, params, factors):

@@ -133,6 +133,25 @@ def mutants():
     python("-m", "tools.mutants")
 
 
+def bench():
+    "measure speed and memory beside scikit-learn and oneDAL, on an idle machine (about 20 minutes)"
+    onedal()
+    python("-m", "benchmarks")
+    print("\nThe page of benchmarks shows the new figures after: make book")
+
+
+def onedal():
+    "Intel's oneDAL in an environment of its own, as it wants older versions of NumPy and scikit-learn."
+    folder = BUILD / "onedal"
+    if not folder.exists():
+        step("Set up oneDAL")
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        own = folder / PYTHON.relative_to(VENV)
+        if subprocess.run([str(own), "-m", "pip", "install", "-q", "--disable-pip-version-check", "daal4py==2024.7.0"]).returncode:
+            shutil.rmtree(folder)
+            print("oneDAL cannot be installed here: its columns stay empty.", flush=True)
+
+
 def lab():
     "open the notebooks in JupyterLab"
     python("-m", "jupyterlab", "nbs")
@@ -144,7 +163,7 @@ def clean():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-TARGETS = {f.__name__: f for f in (book, test, reproduce, mutants, site, lab, clean)}
+TARGETS = {f.__name__: f for f in (book, test, reproduce, mutants, bench, site, lab, clean)}
 
 
 def usage():

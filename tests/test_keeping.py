@@ -1,0 +1,265 @@
+"""emlit.keeping: everything comes back, and files that are damaged, foreign, newer or hostile are refused in words."""
+import io
+import json
+import os
+import pickle
+import re
+import zipfile
+
+import numpy as np
+import pytest
+import sklearn.mixture
+from sklearn.base import BaseEstimator
+
+import emlit
+from emlit.data import load_faithful
+from emlit.families import Categorical, Poisson
+from emlit.gaussian import GaussianMixture
+from emlit.keeping import load, save
+from emlit.mixture import Mixture
+
+KINDS = ("full", "tied", "diag", "spherical")
+X = load_faithful().X
+
+
+def same(a, b):
+    "Equal, and of the same types all the way down."
+    assert type(a) is type(b)
+    if isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype and a.shape == b.shape and a.flags.f_contiguous == b.flags.f_contiguous
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for u, v in zip(a, b):
+            same(u, v)
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for key in a:
+            same(a[key], b[key])
+    elif isinstance(a, np.random.RandomState):
+        same(a.get_state(legacy=False), b.get_state(legacy=False))
+    elif isinstance(a, BaseEstimator):
+        same(dict(sorted(vars(a).items())), dict(sorted(vars(b).items())))
+    else:
+        assert a == b or a != a and b != b
+
+
+def roundtrip(model, tmp_path):
+    save(model, tmp_path / "model")
+    return load(tmp_path / "model")
+
+
+COUNTS = np.random.default_rng(0).integers(0, 3, (60, 2))
+MODELS = {
+    **{kind: lambda kind=kind: GaussianMixture(3, covariance_type=kind, random_state=0).fit(X) for kind in KINDS},
+    "unfitted": lambda: GaussianMixture(3, tol=np.float64(1e-3), random_state=None),
+    "float32": lambda: GaussianMixture(2, random_state=0).fit(X.astype(np.float32), sample_weight=np.ones(272)),
+    "given start": lambda: GaussianMixture(2, means_init=[[2, 50], (4, 80)], weights_init=(.5, .5), max_iter=np.int64(300), random_state=0).fit(X),
+    "generator": lambda: GaussianMixture(2, random_state=np.random.RandomState(4)).fit(X),
+    "poisson": lambda: Mixture(2, family="poisson", random_state=0).fit(COUNTS),
+    "a family": lambda: Mixture(2, family=Categorical(3), random_state=0).fit(COUNTS),
+    "another family": lambda: Mixture(2, family=Poisson(), random_state=0).fit(COUNTS),
+    "output": lambda: GaussianMixture(tol=0.25),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_roundtrip(name, tmp_path):
+    "All that a model holds comes back, to the last bit and type."
+    model = MODELS[name]()
+    again = roundtrip(model, tmp_path)
+    same(model, again)
+    if hasattr(model, "weights_"):
+        data = X if isinstance(model, GaussianMixture) else COUNTS
+        np.testing.assert_array_equal(model.predict_proba(data), again.predict_proba(data))
+        np.testing.assert_array_equal(model.sample(5)[0], again.sample(5)[0])
+        assert again.set_params(warm_start=True).fit(data).n_iter_ <= 3
+
+
+def test_any_value_comes_back(tmp_path):
+    "What an attribute may be: every kind of number, nested containers, structured, empty and Fortran arrays, odd names."
+    model = GaussianMixture(2)
+    model.odds_ = {"a": (1, [2.5, None], ()), 3: {"": np.float32(.1)}, (1, "x"): True, "b.c": np.arange(3), "b": {"c": np.ones(2)}}
+    model.numbers_ = [np.inf, -np.inf, np.nan, -0.0, 5e-324, 2**200, np.bool_(True), np.int8(-3), np.complex128(1j), np.str_("é\ud800")]
+    model.arrays_ = (np.asfortranarray(np.arange(6.).reshape(2, 3)), np.zeros((0, 3)), np.array(2.5), np.array(["a", "bc"]), np.arange(3, dtype=">i2"),
+                     np.array([(1, .5)], dtype=[("i", int), ("x", float)]), np.array(["eruption", "wait"], dtype=object), np.array([], dtype=object))
+    again = roundtrip(model, tmp_path)
+    same(model, again)
+    assert np.signbit(again.numbers_[3])
+
+
+def test_names_of_columns_and_output(tmp_path):
+    "feature_names_in_ of a data frame."
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=["eruption", "wait"])
+    again = roundtrip(GaussianMixture(2, random_state=0).fit(frame), tmp_path)
+    same(again.feature_names_in_, np.array(["eruption", "wait"], dtype=object))
+    again.predict(frame)
+
+
+def test_the_file_is_open_and_deterministic(tmp_path):
+    "The same bytes each time; arrays by their names and JSON, which NumPy reads without pickle; no time stamps."
+    for name in ("a.npz", "b.npz"):
+        save(GaussianMixture(2, random_state=0).fit(X), tmp_path / name)
+    a, b = (re.sub(rb'"seconds": [^,}]*', b"", (tmp_path / name).read_bytes()) for name in ("a.npz", "b.npz"))
+    assert len(a) == len(b)
+    save(first := load(tmp_path / "a.npz"), tmp_path / "c.npz")
+    assert (tmp_path / "c.npz").read_bytes() == (tmp_path / "a.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as opened:
+        header = json.loads(opened["emlit"].item())
+        np.testing.assert_array_equal(opened["means_"], first.means_)
+    assert header["format"] == 1 and header["emlit"] == emlit.__version__ and header["model"]["class"] == "GaussianMixture"
+    assert header["model"]["settings"]["n_components"] == 2 and header["model"]["learnt"]["means_"] == {"array": "means_"}
+    assert {i.date_time for i in zipfile.ZipFile(tmp_path / "a.npz").infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("value, words", [
+    ({1, 2}, "odd_ is a builtins.set"), (len, "builtin_function"), (np.array([1, "a"], dtype=object), "numpy.ndarray"), (b"x", "bytes"),
+    (np.ma.masked_array([1, 2], [0, 1]), "MaskedArray"), (np.random.default_rng(0), "Generator"), (1j, "complex"),
+    (np.random.RandomState(np.random.PCG64(0)), "RandomState"), ([1, {"a": {2}}], r"odd_\.1\.0\.1 is a builtins.set"),
+    (sklearn.mixture.GaussianMixture(), "sklearn.mixture"), (np.array([["a"]], dtype=object), "numpy.ndarray")])
+def test_what_cannot_be_held_is_refused(value, words, tmp_path):
+    "A TypeError that says where it stands and what it is; no file is left."
+    model = GaussianMixture()
+    model.odd_ = value
+    with pytest.raises(TypeError, match=words):
+        save(model, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Mine(GaussianMixture):
+    "A subclass that emlit does not know."
+
+
+@pytest.mark.parametrize("model", [sklearn.mixture.GaussianMixture(), Mine(), X, None, Poisson(), GaussianMixture])
+def test_only_estimators_of_the_package(model, tmp_path):
+    "Others are refused by name."
+    with pytest.raises(TypeError, match="save writes the estimators of emlit"):
+        save(model, tmp_path / "model")
+
+
+def test_later_estimators_need_no_new_code(tmp_path):
+    "A class that a later chapter defines is found, and one of the user's is not."
+    class Later(BaseEstimator):
+        def __init__(self, inner=None, width=1.0):
+            self.inner, self.width = inner, width
+    Later.__module__ = "emlit.later"
+    model = Later(inner=MODELS["a family"](), width=2.0)
+    model.blocks_ = [Later(), Categorical(2)]
+    again = roundtrip(model, tmp_path)
+    assert type(again) is Later and type(again.blocks_[0]) is Later and again.blocks_[1] == Categorical(2)
+    same(model.inner, again.inner)
+    Later.__module__ = "emlitx.later"
+    with pytest.raises(ValueError, match=r"cannot be loaded: it holds a 'Later', and emlit .* has no such class"):
+        load(tmp_path / "model")
+
+
+def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
+    "Where writing fails the old file stays, and nothing else."
+    file = tmp_path / "model.npz"
+    save(GaussianMixture(2, random_state=0).fit(X), file)
+    before = file.read_bytes()
+    def fail(*args):
+        raise OSError("disk full")
+    for name in ("replace", "fsync"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+            patch.setattr(os, name, fail)
+            save(GaussianMixture(3, random_state=0).fit(X), file)
+        assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    save(GaussianMixture(4), link)
+    assert link.is_symlink() and load(file).n_components == 4
+    with pytest.raises(FileNotFoundError):
+        save(GaussianMixture(), tmp_path / "nowhere" / "model")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing")
+
+
+@pytest.fixture(scope="module")
+def blob(tmp_path_factory):
+    file = tmp_path_factory.mktemp("blob") / "model.npz"
+    save(Mixture(2, family=Categorical(3), random_state=np.random.RandomState(0)).fit(COUNTS), file)
+    return file.read_bytes()
+
+
+def loaded(blob, tmp_path):
+    (tmp_path / "model.npz").write_bytes(blob)
+    return load(tmp_path / "model.npz")
+
+
+def test_damage_is_noticed(blob, tmp_path):
+    "Cut anywhere, or one byte changed: a ValueError that names the file, or the very same model."
+    model, rng = loaded(blob, tmp_path), np.random.default_rng(0)
+    for size in [0, 1, 30, *rng.integers(2, len(blob), 30), len(blob) - 1]:
+        with pytest.raises(ValueError, match="model.npz cannot be loaded: "):
+            loaded(blob[:size], tmp_path)
+    refused = 0
+    for place in rng.integers(0, len(blob), 400):
+        changed = bytearray(blob)
+        changed[place] ^= int(rng.integers(1, 256))
+        try:
+            same(loaded(bytes(changed), tmp_path), model)
+        except ValueError as error:
+            refused += str(error).count("model.npz cannot be loaded: ")
+    assert refused > 300
+
+
+def archive(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def changed(blob, change):
+    "The file with its header changed."
+    with np.load(io.BytesIO(blob)) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(arrays["emlit"].item())
+    change(header)
+    return archive(**arrays | {"emlit": np.array(json.dumps(header))})
+
+
+class Bomb:
+    "A pickle that would leave a trace."
+    def __reduce__(self):
+        return print, ("the bomb went off",)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda b: b"", "it is no .npz archive"), (lambda b: b"# a text", "it is no .npz archive"),
+    (lambda b: pickle.dumps(Bomb()), "it is no .npz archive"), (lambda b: b"PK", "it is damaged"),
+    (lambda b: archive(x=np.ones(3)), "an .npz archive of something else"),
+    (lambda b: archive(emlit=np.array([Bomb()], dtype=object)), "it is damaged"),
+    (lambda b: archive(emlit=np.array("{}")), "it is damaged.*KeyError"), (lambda b: archive(emlit=np.array("{")), "it is damaged.*JSON"),
+    (lambda b: archive(emlit=np.ones(3)), "it is damaged"),
+    (lambda b: changed(b, lambda h: h.update(format=2, emlit="9.1")), "emlit 9.1 wrote it, in format 2, .* reads format 1: install a newer one"),
+    (lambda b: changed(b, lambda h: h["model"].update({"class": "os.system"})), "it holds a 'os.system', and emlit .* has no such class"),
+    (lambda b: changed(b, lambda h: h["model"].update({"class": "BaseEstimator"})), "it holds a 'BaseEstimator'"),
+    (lambda b: changed(b, lambda h: h["model"]["settings"].update(alpha=1)), "has no 'alpha' to set in a Mixture"),
+    (lambda b: changed(b, lambda h: h["model"]["learnt"].update(predict=1)), "has no 'predict' to set in a Mixture"),
+    (lambda b: changed(b, lambda h: h["model"]["learnt"].update(__class__="x")), "has no '__class__' to set"),
+    (lambda b: changed(b, lambda h: h["model"]["learnt"].update(x={"array": "gone"})), "it is damaged.*KeyError"),
+    (lambda b: changed(b, lambda h: h["model"]["learnt"].update(x={"code": "1"})), "it is damaged.*KeyError"),
+    (lambda b: changed(b, lambda h: h["model"]["learnt"].update(x={"a": 1, "b": 2})), "it is damaged"),
+    (lambda b: changed(b, lambda h: h.update(model={"class": "Poisson", "settings": {}, "learnt": {}})), "it holds a Poisson and no estimator"),
+    (lambda b: changed(b, lambda h: h.update(format="1")), "it is damaged.*TypeError")])
+def test_foreign_newer_and_hostile_files(make, words, blob, tmp_path, capsys):
+    "Each is refused in its own words, and nothing in it is run."
+    with pytest.raises(ValueError, match=f"model.npz cannot be loaded: .*{words}"):
+        loaded(make(blob), tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_archive_that_would_fill_the_memory(tmp_path):
+    "A small file that unpacks to much more is refused before it does."
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, emlit=np.array("{}"), x=np.zeros(1_000_000))
+    with pytest.raises(ValueError, match="it is compressed"):
+        loaded(buffer.getvalue(), tmp_path)
+
+
+def test_a_file_without_a_newer_setting(blob, tmp_path):
+    "A setting that the file does not name has its default: files outlive new settings."
+    model = loaded(changed(blob, lambda h: h["model"]["settings"].pop("verbose_interval")), tmp_path)
+    assert model.verbose_interval == 10 and model.n_components == 2
