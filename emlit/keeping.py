@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['save', 'load']
 
-# %% ../nbs/19_keeping.ipynb #c76ec638
+# %% ../nbs/19_keeping.ipynb #73b80d02
 import io
 import json
 import os
+import sys
 import uuid
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -17,20 +18,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from . import __version__
-from .families import Family
 
-# %% ../nbs/19_keeping.ipynb #233ff6ff
+# %% ../nbs/19_keeping.ipynb #01e98cf0
 _FORMAT = 1
 
 def _known():
-    "Every public estimator and family of this package that has been imported, by name."
-    found, queue = {}, [BaseEstimator, Family]
-    while queue:
-        for cls in queue.pop().__subclasses__():
-            queue.append(cls)
-            if cls.__module__.split(".")[0] == "emlit" and not cls.__name__.startswith("_"):
-                found[cls.__name__] = cls
-    return found
+    "Every public estimator, and every public dataclass, of the modules of this package that have been imported, by name."
+    modules = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "emlit" and module]
+    classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {cls.__name__: cls for cls in classes if cls.__module__.split(".")[0] == "emlit" and not cls.__name__.startswith("_")
+            and (issubclass(cls, BaseEstimator) or is_dataclass(cls))}
 
 def _setting_names(cls):
     "Names of the arguments that a class takes."
@@ -40,7 +37,7 @@ def _settings(value):
     "The arguments that an object was made with, by name."
     return {name: getattr(value, name) for name in _setting_names(type(value))}
 
-# %% ../nbs/19_keeping.ipynb #a9135c3b
+# %% ../nbs/19_keeping.ipynb #37b04b15
 def _pack(value, path, arrays):
     "`value` as JSON, with its arrays laid aside in `arrays`. Raises `TypeError` where there is no faithful way."
     kind, wrapped = type(value), None
@@ -52,13 +49,13 @@ def _pack(value, path, arrays):
         return inside(value)
     if kind in _PACKED and (wrapped := _PACKED[kind](value)) is not None:
         return {kind.__name__: inside(wrapped)}
-    if _known().get(kind.__name__) is kind:
-        return {"object": _pack_object(value, path, arrays)}
     if (kind in (np.ndarray, np.memmap) or isinstance(value, np.generic)) and not value.dtype.hasobject:
         arrays[path] = np.asarray(value)
         return {"scalar" if isinstance(value, np.generic) else "array": path}
-    raise TypeError(f"{path} is a {kind.__module__}.{kind.__qualname__}, which this format cannot hold: it holds estimators and families "
-                    "of emlit, arrays of numbers or of words, None, bool, int, float, str, list, tuple, dict and RandomState")
+    if _known().get(kind.__name__) is kind:
+        return {"object": _pack_object(value, path, arrays)}
+    raise TypeError(f"{path} is a {kind.__module__}.{kind.__qualname__}, which this format cannot hold: it holds estimators, families and "
+                    "priors of emlit, arrays of numbers or of words, None, bool, int, float, str, list, tuple, dict and RandomState")
 
 # %% ../nbs/19_keeping.ipynb #5b9b8734
 def _words(array):
@@ -72,9 +69,9 @@ def _generator(value):
 
 _PACKED = {float: lambda v: [repr(v)], tuple: lambda v: v, dict: dict.items, np.ndarray: _words, np.random.RandomState: _generator}
 
-# %% ../nbs/19_keeping.ipynb #0767c96f
+# %% ../nbs/19_keeping.ipynb #50c6c642
 def _pack_object(value, path, arrays):
-    "An estimator or a family: its class, the settings that it was made with, and what it has learnt since."
+    "An estimator, a family or a prior: its class, the settings that it was made with, and what it has learnt since."
     settings, prefix = _settings(value), f"{path}." * bool(path)
     learnt = {} if is_dataclass(value) else {name: v for name, v in vars(value).items() if name not in settings}
     return {"class": type(value).__name__} | {

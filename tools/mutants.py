@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("data", "likelihood", "closed_forms", "linear", "logistic", "uncertainty", "latent", "bound", "em", "classics",
+MODULES = ("data", "likelihood", "closed_forms", "linear", "logistic", "uncertainty", "regression", "latent", "bound", "em", "classics",
            "gmm", "families", "mixture", "gaussian", "choosing", "keeping")
 LIMIT = 300  # seconds for the tests of one mutant, which may never come to an end
 
@@ -293,6 +293,7 @@ MUTANTS = [
     Mutant("newer format read", "keeping", 'if header["format"] > _FORMAT:', 'if header["format"] > _FORMAT + 9:'),
     Mutant("methods replaced by what a file holds", "keeping", "{n for n in learnt if hasattr(known[name], n)}", "set()"),
     Mutant("classes from anywhere", "keeping", 'if cls.__module__.split(".")[0] == "emlit" and', "if"),
+    Mutant("priors not known", "keeping", "(issubclass(cls, BaseEstimator) or is_dataclass(cls))", "issubclass(cls, BaseEstimator)"),
     Mutant("written in place", "keeping", "part = path.with_name(f", "part = path if True else path.with_name(f"),
     Mutant("compressed archives read", "keeping", "if max(member.file_size for member", "if 0 * max(member.file_size for member"),
     Mutant("learnt attributes left out", "keeping", "    vars(made).update(learnt)\n", ""),
@@ -342,6 +343,32 @@ MUTANTS = [
     Mutant("scores that do not add up accepted", "uncertainty", "if not (np.abs(total) <= .01 * size + 1e-300).all():", "if False:"),
     Mutant("coverage of one end only", "uncertainty", "(intervals[..., 0] <= truth) & (truth <= intervals[..., 1])", "(intervals[..., 0] <= truth)"),
     Mutant("Monte Carlo error that can be zero", "uncertainty", "share = (hits + 2) / (len(intervals) + 4)", "share = hits / len(intervals)"),
+    # regression
+    Mutant("normal for t quantiles", "regression", "def _law(self): return stats.t(self.dof_)", "def _law(self): return stats.norm()"),
+    Mutant("one-sided p-values", "regression", "return 2 * self._law().sf(abs(self.statistics_))", "return self._law().sf(abs(self.statistics_))"),
+    Mutant("variance with the rows for the degrees of freedom", "regression", "self.residual_variance_ = float(np.float64(fit.rss) / self.dof_)", "self.residual_variance_ = float(np.float64(fit.rss) / n)"),
+    Mutant("variance not counted as a parameter", "regression", "float(n), float(n - q), q + 1", "float(n), float(n - q), q"),
+    Mutant("precisions counted as rows", "regression", "n = len(y) if w is None else w.sum() if frequency else np.count_nonzero(w)\n        noise", "n = len(y) if w is None else w.sum()\n        noise"),
+    Mutant("log of the precisions left out", "regression", "np.log(w[w > 0]).sum() / 2", "0.0"),
+    Mutant("frequencies squared in the sandwich", "regression", "(np.sqrt(W) if frequency else W) * residuals", "W * residuals"),
+    Mutant("HC2 and HC3 exchanged", "regression", '{"HC2": 0.5, "HC3": 1}', '{"HC2": 1, "HC3": 0.5}'),
+    Mutant("leverage of a single row for a precise one", "regression", ".sum(axis=1) * (1 if frequency else W)", ".sum(axis=1)"),
+    Mutant("centre not undone in the sandwich", "regression", "    if i: back[0, 1:] = -centre\n    V = back", "    V = back"),
+    Mutant("F not divided by its restrictions", "regression", "F = float(found.statistic) / m", "F = float(found.statistic)"),
+    Mutant("other rows accepted", "regression", "if other._data_id != self._data_id:", "if False:"),
+    Mutant("profile of a line without the degrees of freedom", "regression", "np.sqrt(self.dof_ * np.expm1(quantile", "np.sqrt(self.n_observations_ * np.expm1(quantile"),
+    Mutant("multiplier of the unconstrained step", "regression", "step = a - slope * b", "step = a"),
+    Mutant("root without its slope", "regression", "(goal - root) * root / (-sign * slope)", "(goal - root) * root / (-slope)"),
+    Mutant("both ends on one side", "regression", "np.sqrt(quantile), sign) for sign in (-1, 1)]", "np.sqrt(quantile), 1) for sign in (-1, 1)]"),
+    Mutant("contrasts against the first class only", "regression", "(np.eye(C)[others] - np.eye(C)[base])[:, 1:]", "np.eye(C)[others][:, 1:]"),
+    Mutant("coefficients against a reference where all classes have a row", "regression", "full = theta if C == 2 else symmetric(theta)", "full = theta if C == 2 else np.vstack([0 * theta[:1], theta])"),
+    Mutant("residual of the expected class only", "regression", "(np.eye(C)[codes] - P)[:, 1:, None]", "(-P)[:, 1:, None]"),
+    Mutant("weights squared in the scores' sandwich", "regression", "influence *= np.sqrt(w)[:, None]", "influence *= w[:, None]"),
+    Mutant("smoothing that forgets the shares", "regression", "extra * share[k]) for k in range(C)]", "extra / C) for k in range(C)]"),
+    Mutant("standard errors of a smoothed fit", "regression", "if self.separation_ is not None:\n            raise ValueError", "if False:\n            raise ValueError"),
+    Mutant("changed rows accepted", "regression", "if not np.isclose(top.log_likelihood, self.log_likelihood_, rtol=1e-8, atol=1e-8):", "if False:"),
+    Mutant("null model without its constant", "regression", "float(totals @ np.log(totals / totals.sum())) if i else", "float(totals @ np.log(totals / totals.sum())) if False else"),
+    Mutant("names not escaped in HTML", "regression", "<tr><th>{escape(r[0])}</th>", "<tr><th>{r[0]}</th>"),
 ]
 
 
