@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import machine
 
-MODULES = ("mixture",)
+MODULES = ("mixture", "regression")
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -4,3 +4,4 @@ from .choosing import Selection, plot_ellipses, plot_history, plot_responsibilit
 from .gaussian import GaussianMixture, Prior
 from .keeping import load, save
 from .mixture import Mixture
+from .regression import LinearRegression, LogisticRegression

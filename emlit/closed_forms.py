@@ -13,7 +13,7 @@ from math import isqrt
 import numpy as np
 from scipy.special import gammaln
 
-# %% ../nbs/02_closed_forms.ipynb #7a2253f9
+# %% ../nbs/02_closed_forms.ipynb #9892c872
 def features(
     X:np.ndarray, # Observations, shape (n, d)
     family:str, # 'bernoulli', 'poisson', 'exponential', 'categorical', or for a Gaussian 'full', 'tied', 'diag' or 'spherical'
@@ -21,8 +21,8 @@ def features(
 )->np.ndarray: # T(x) of each row, beginning with 1, shape (n, m)
     """What a family computes from each observation: T(x) of the exponential families, after a leading 1.
 
-    x itself; for a Poisson also -sum log x!; for categories their indicators; for Gaussians also the squares (diag), or
-    these and the products of each pair, x_i x_(i+1) first (full, tied), or |x|^2 (spherical). Raises `ValueError` when X does not fit the family."""
+    x itself; for a Poisson also -sum log x!; for categories their indicators; for Gaussians also the squares (diag), their
+    sum (spherical), or the products of all pairs, squares first (full, tied). Raises `ValueError` when X does not fit the family."""
     X = _observations(X, family, levels)
     i, j = _pairs(X.shape[1])
     T = {"bernoulli": lambda: [X], "exponential": lambda: [X],

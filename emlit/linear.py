@@ -98,31 +98,6 @@ def _complaint(found, units, names, intercept):
     listed = " ".join(terms[:8] + ["+ ..."] * (len(terms) > 8) + ["+ a constant"] * intercept).removeprefix("+ ").replace("- ", "-", terms[0][0] == "-")
     return f"X's columns depend on each other: {names[k]} = {listed}, to the last digit: leave one of them out"
 
-# %% ../nbs/03_linear.ipynb #e3eee53c
-def _prepared(X, y, w, intercept):
-    "Columns (with the intercept's) and y as rows of a pair (q + 1, n), scaled by powers of two and root weights; and the powers."
-    ones = np.ones((int(intercept), len(y[0])))
-    high, low = np.vstack([ones, X[0].T, y[0]]), np.vstack([0 * ones, X[1].T, y[1]])
-    units = np.exp2(-np.frexp(abs(high).max(axis=1))[1].clip(-1000, 1000).astype(float))
-    high, low = high * units[:, None], low * units[:, None]
-    if w is None: return (high, low), units
-    keep = w > 0
-    high, low, root, w = high[:, keep], low[:, keep], np.sqrt(w[keep]), w[keep]
-    p, e = _two_product(root, root)
-    rest = ((w - p) - e) / (2 * root)                                  # the root is root + rest
-    scaled, e = _two_product(high, root)
-    return (scaled, e + high * rest + low * root), units
-
-def _factor(D, intercept):
-    "Q (n, q) and R (q, q) of D', whose first column is projected out by hand where it is the intercept's."
-    if not intercept: return np.linalg.qr(D.T)
-    first = D[0] / np.sqrt(D[0] @ D[0])
-    top = D @ first
-    Q, R = np.linalg.qr(np.vstack([first, D[1:] - np.outer(top[1:], first)]).T)
-    R[0] *= [top[0], *np.ones(len(top) - 1)]
-    R[0, 1:] += top[1:] * (R[0, 0] / top[0])
-    return Q, R
-
 # %% ../nbs/03_linear.ipynb #308452ec
 @dataclass(frozen=True)
 class LeastSquares:
@@ -169,6 +144,31 @@ class LeastSquares:
     def predict(self, X):
         "The line at the rows of X, shape (n,)."
         return self.intercept + np.asarray(X, dtype=np.float64) @ self.coefficients
+
+# %% ../nbs/03_linear.ipynb #e3eee53c
+def _prepared(X, y, w, intercept):
+    "Columns (with the intercept's) and y as rows of a pair (q + 1, n), scaled by powers of two and root weights; and the powers."
+    ones = np.ones((int(intercept), len(y[0])))
+    high, low = np.vstack([ones, X[0].T, y[0]]), np.vstack([0 * ones, X[1].T, y[1]])
+    units = np.exp2(-np.frexp(abs(high).max(axis=1))[1].clip(-1000, 1000).astype(float))
+    high, low = high * units[:, None], low * units[:, None]
+    if w is None: return (high, low), units
+    keep = w > 0
+    high, low, root, w = high[:, keep], low[:, keep], np.sqrt(w[keep]), w[keep]
+    p, e = _two_product(root, root)
+    rest = ((w - p) - e) / (2 * root)                                  # the root is root + rest
+    scaled, e = _two_product(high, root)
+    return (scaled, e + high * rest + low * root), units
+
+def _factor(D, intercept):
+    "Q (n, q) and R (q, q) of D', whose first column is projected out by hand where it is the intercept's."
+    if not intercept: return np.linalg.qr(D.T)
+    first = D[0] / np.sqrt(D[0] @ D[0])
+    top = D @ first
+    Q, R = np.linalg.qr(np.vstack([first, D[1:] - np.outer(top[1:], first)]).T)
+    R[0] *= [top[0], *np.ones(len(top) - 1)]
+    R[0, 1:] += top[1:] * (R[0, 0] / top[0])
+    return Q, R
 
 # %% ../nbs/03_linear.ipynb #05f801cb
 def _careful(X, y, w, intercept, names):

@@ -89,7 +89,7 @@ def _blocks(X, weight):
     parts = [(copy(X[a:a + size]), None if weight is None else weight[a:a + size]) for a in range(0, n, size)]
     return lambda: (rows if weight is None else (rows, w) for rows, w in parts)
 
-# %% ../nbs/16_mixture.ipynb #2d6eb8d4
+# %% ../nbs/16_mixture.ipynb #d6e6578e
 @cache
 def _libraries():
     "The libraries that have threads of their own; finding them takes milliseconds, so once."
@@ -106,6 +106,7 @@ def _spread(jobs):
             os.sched_setaffinity(0, {next(free)})
     return take
 
+# %% ../nbs/16_mixture.ipynb #80534588
 @contextmanager
 def _mapper(n_jobs):
     "`map`, or that of a pool of threads; the libraries inside use one thread each."

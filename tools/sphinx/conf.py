@@ -15,6 +15,7 @@ language = "en"
 extensions = ["myst_nb"]
 suppress_warnings = ["myst.header"]  # an API entry is a third-level heading, wherever it comes
 
+nb_render_markdown_format = "myst"  # tables among outputs
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 myst_enable_extensions = ["dollarmath", "attrs_inline", "attrs_block"]
