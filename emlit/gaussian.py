@@ -177,7 +177,7 @@ def _resolved(prior, X, weight, k, kind, reg_covar=0.0):
         raise ValueError(f"dof of the prior is {dof:g}: for covariance_type={kind!r} and {d} columns it must be above {least}")
     return Prior(mean, float(prior.shrinkage), dof, scale, float(prior.concentration))
 
-# %% ../nbs/17_gaussian.ipynb #8075282d
+# %% ../nbs/17_gaussian.ipynb #f1397329
 def _given_scale(value, shape):
     "The scale as an array of the shape of the type, positive definite, or a `ValueError`."
     value = np.asarray(value, dtype=float)
@@ -304,7 +304,7 @@ def _precision_factors(covariances, kind):
     lower = np.linalg.cholesky(covariances).reshape(-1, d, d)
     return np.array([solve_triangular(L, np.eye(d), lower=True).T for L in lower]).reshape(covariances.shape)
 
-# %% ../nbs/17_gaussian.ipynb #a480dc4b
+# %% ../nbs/17_gaussian.ipynb #c737a448
 def _given_start(settings, k, d, kind):
     "What the user gave of a start, by name, checked."
     shapes = {"weights_init": (k,), "means_init": (k, d), "precisions_init": {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]}
