@@ -38,7 +38,7 @@ def _gaussian_start(X, R, kind):
     S /= counts.reshape(-1, *[1] * (S.ndim - 1))
     return counts / counts.sum(), means, S.mean(axis=1) if kind == "spherical" else S
 
-# %% ../nbs/17_gaussian.ipynb #aaccfb14
+# %% ../nbs/17_gaussian.ipynb #9cf63f28
 def _by_column(covariances, kind, shape):
     "The variances of each component in each column, shape (k, d)."
     v = covariances.diagonal(axis1=-2, axis2=-1) if kind in ("full", "tied") else covariances
@@ -52,6 +52,8 @@ def _widened(covariances, kind, amount):
 
 def _price(shares, new, old, kind, amount):
     "What the amounts added may have cost in log-likelihood, per row: the sum in (17.3), with N_k / N in `shares`."
+    if not amount.any():
+        return 0.0
     amount = _by_column(_widened(np.zeros_like(new[2]), kind, amount), kind, new[1].shape)
     P = [_by_column(np.linalg.inv(C) if kind in ("full", "tied") else 1 / C, kind, amount.shape) for C in (old[2], new[2])]
     return 0.5 * (shares[:, None] * amount * (P[0] - P[1])).sum()
