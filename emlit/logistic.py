@@ -18,7 +18,7 @@ from scipy.linalg import cho_solve, qr, solve_triangular
 from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-# %% ../nbs/04_logistic.ipynb #018165fe
+# %% ../nbs/04_logistic.ipynb #77f2f276
 def log_probabilities(
     eta:np.ndarray, # Log-odds of classes 1, 2, ... against class 0, shape (n, classes - 1)
 )->np.ndarray: # Log-probabilities of all classes, shape (n, classes)
@@ -32,7 +32,6 @@ def log_probabilities(
     full -= full.max(axis=1, keepdims=True)
     return full - np.log(np.exp(full).sum(axis=1, keepdims=True))
 
-# %% ../nbs/04_logistic.ipynb #a4067124
 def symmetric(
     coefficients:np.ndarray, # Coefficients against class 0, shape (classes - 1, p)
 )->np.ndarray: # The same model with a row for every class and rows that add up to zero, shape (classes, p)
@@ -45,7 +44,7 @@ def symmetric(
     full = np.vstack([np.zeros((1, coefficients.shape[1])), coefficients])
     return full - full.mean(axis=0)
 
-# %% ../nbs/04_logistic.ipynb #4b1136fc
+# %% ../nbs/04_logistic.ipynb #b8b6e589
 @dataclass(frozen=True)
 class _Design:
     "The rows of a problem, and the change of coordinates in which it is solved: theta = back @ (theta for scaled columns)."
@@ -69,7 +68,7 @@ class _Design:
         Z = (self.X[rows] - self.centre) / self.scale[int(self.intercept):]
         return np.hstack([np.ones((len(Z), int(self.intercept))), Z])
 
-# %% ../nbs/04_logistic.ipynb #baa6b4d3
+# %% ../nbs/04_logistic.ipynb #04ce50da
 def _scaled(X, y, weight, intercept, names=None, mapper=map):
     "The problem with columns of mean about 0 and spread about 1, judged by at most some 4000 of the rows."
     k, some = int(intercept), X[::max(len(X) // 4096, 1)].astype(np.float64)
@@ -137,7 +136,7 @@ def _solve_program(A, mean, cost):
     if done.status: raise ArithmeticError(f"the linear program that looks for separation found no answer: {done.message}")
     return done.x[:len(cost)] - done.x[len(cost):]
 
-# %% ../nbs/04_logistic.ipynb #b72ec458
+# %% ../nbs/04_logistic.ipynb #2d7ee1a0
 def _separating(design):
     "The direction of `separation` for a design."
     Z, y, classes, n = design.columns(), design.y, design.classes, len(design.y)
@@ -157,7 +156,6 @@ def _separating(design):
         worst = np.argsort(margins[rows, rivals])[:20 * len(mean)]
         A = np.vstack([A, _inequalities(Z[rows[worst]], y[rows[worst]], rivals[worst], classes)])
 
-# %% ../nbs/04_logistic.ipynb #c364547f
 def separation(
     X:np.ndarray, # Columns, shape (n, p)
     y:np.ndarray, # Classes 0, 1, ..., shape (n,)
@@ -170,7 +168,7 @@ def separation(
     Albert and Anderson, Biometrika 71 (1984); Konis, thesis, Oxford (2007). Raises `ValueError` when the arguments do not fit."""
     return _separating(_scaled(*_check(X, y, weight, fit_intercept), fit_intercept))
 
-# %% ../nbs/04_logistic.ipynb #18be0e4b
+# %% ../nbs/04_logistic.ipynb #d6f227bf
 class SeparationError(ValueError):
     """The maximum likelihood estimate does not exist; `direction` is where the likelihood rises for ever, as in `separation`."""
     def __init__(self, message, direction):
@@ -212,7 +210,7 @@ def _orthogonal(design, names):
     back = design.back[:, order] @ solve_triangular(R, np.sqrt(n) * np.eye(d))
     return replace(design, X=np.sqrt(n) * Q, intercept=False, centre=np.zeros(d), scale=np.ones(d), back=back)
 
-# %% ../nbs/04_logistic.ipynb #16ac085d
+# %% ../nbs/04_logistic.ipynb #5368a95a
 def _binary_rows(eta, y, weight):
     "Log-likelihood, residuals (1, n), roots of the pair weights (1, n), least margin and pair weight; eta is (1, n)."
     sign = 2.0 * y - 1
@@ -224,7 +222,6 @@ def _binary_rows(eta, y, weight):
     log_likelihood = weight @ (np.minimum(margin, 0) - np.log1p(e))
     return log_likelihood, (sign * weight * wrong)[None], np.sqrt(pair)[None], margin.min(), pair.min()
 
-# %% ../nbs/04_logistic.ipynb #16b84d75
 def _softmax_rows(eta, y, weight):
     "The same for any number of classes: eta is (classes - 1, n), and the roots are sqrt(weight) times all probabilities."
     own = y, np.arange(len(y))
@@ -241,7 +238,7 @@ def _softmax_rows(eta, y, weight):
     residual[own], P[own] = P.sum(axis=0), mine / total
     return log_likelihood, weight * residual[1:], np.sqrt(weight) * P, -rival.max(), (weight * P.min(axis=0)**2).min()
 
-# %% ../nbs/04_logistic.ipynb #53171896
+# %% ../nbs/04_logistic.ipynb #5f01b83b
 class _Point(NamedTuple):
     "What the data say about one theta (for scaled columns). `least` is the smallest weight of a pair of classes in a row."
     theta: np.ndarray
@@ -261,7 +258,7 @@ def _block(design, theta, full, rows):
     score = np.hstack([residual.sum(axis=1, keepdims=True), residual @ Z][1 - k:])
     return log_likelihood, score, _block_information(Z, k, roots) if full else np.zeros(()), margin, least
 
-# %% ../nbs/04_logistic.ipynb #1df492fc
+# %% ../nbs/04_logistic.ipynb #07070992
 def _block_information(Z, k, roots):
     "Blocks sum p_j p_k x x' off the diagonal, from which those on it follow by equation (4.10) of the chapter."
     C, d = len(roots), k + Z.shape[1]
@@ -277,7 +274,6 @@ def _block_information(Z, k, roots):
     H[own, :, own] = on_diagonal
     return H[1:, :, 1:]
 
-# %% ../nbs/04_logistic.ipynb #685c3d4b
 def _evaluate(design, theta, full=True):
     "The `_Point` at theta; without its information where `full` is False."
     parts = iter(design.mapper(partial(_block, design, theta, full), design.blocks()))
@@ -307,7 +303,7 @@ def _factor(information, floor):
     except np.linalg.LinAlgError: return None
     return size[:, None] * L if L.diagonal().min()**2 > floor else None
 
-# %% ../nbs/04_logistic.ipynb #3a10b5a7
+# %% ../nbs/04_logistic.ipynb #e9563451
 def _step(factor, score, memory=()):
     "The step B score, and the decrement. B is the inverse of the factored information, corrected by pairs (p, q)."
     g, shares = score.ravel(), []
@@ -318,6 +314,17 @@ def _step(factor, score, memory=()):
     for (p, q), share in zip(memory, reversed(shares)):
         step = step + (share - q @ step / (p @ q)) * p
     return step.reshape(score.shape), np.sqrt(max(step @ score.ravel(), 0))
+
+def _start(design, tol, part=8, rows=10):
+    "Zeros for a short table; else a point near the top, by way of every eighth row."
+    zeros = np.zeros((design.classes - 1, len(design.scale)))
+    if len(design.y) < part * rows * zeros.size: return zeros
+    some = replace(design, X=design.X[::part], y=design.y[::part], weight=design.weight[::part])
+    point, _, decrement = _climb(some, _evaluate(some, _start(some, 1)), 1, 8, 1e-6)
+    factor = _factor(part * point.information, 1e-6)
+    if decrement > 1 or factor is None: return zeros
+    theta = _approach(design, point.theta, factor, tol)
+    return theta if np.isfinite(theta).all() else zeros
 
 # %% ../nbs/04_logistic.ipynb #b0ca06ae
 def _advance(design, point, step, decrement, full=True):
@@ -347,18 +354,6 @@ def _approach(design, theta, factor, tol):
         new, before = _advance(design, point, step, decrement, False), decrement
         memory.append(((new.theta - point.theta).ravel(), (point.score - new.score).ravel()))
         point = new
-
-# %% ../nbs/04_logistic.ipynb #9c2d00ee
-def _start(design, tol, part=8, rows=10):
-    "Zeros for a short table; else a point near the top, by way of every eighth row."
-    zeros = np.zeros((design.classes - 1, len(design.scale)))
-    if len(design.y) < part * rows * zeros.size: return zeros
-    some = replace(design, X=design.X[::part], y=design.y[::part], weight=design.weight[::part])
-    point, _, decrement = _climb(some, _evaluate(some, _start(some, 1)), 1, 8, 1e-6)
-    factor = _factor(part * point.information, 1e-6)
-    if decrement > 1 or factor is None: return zeros
-    theta = _approach(design, point.theta, factor, tol)
-    return theta if np.isfinite(theta).all() else zeros
 
 # %% ../nbs/04_logistic.ipynb #efc56b9d
 @dataclass(frozen=True)

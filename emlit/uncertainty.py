@@ -42,7 +42,7 @@ def inverse_information(
     half = solve_triangular(L, np.eye(len(L)), lower=True)
     return half.T @ half
 
-# %% ../nbs/05_uncertainty.ipynb #af4c8819
+# %% ../nbs/05_uncertainty.ipynb #739b062e
 def _factor(matrix, name, hint=""):
     "Cholesky factor of a symmetric positive definite matrix. The error names the parameters along which it is not."
     matrix = np.asarray(matrix, dtype=np.float64)
@@ -186,7 +186,7 @@ def profile_interval(
         return max(value + drop, -1e9)
     return _walk(excess, estimate, -scale, low), _walk(excess, estimate, scale, high)
 
-# %% ../nbs/05_uncertainty.ipynb #7b5fe8e3
+# %% ../nbs/05_uncertainty.ipynb #40c31eca
 def _walk(excess, inside, step, bound):
     "Where `excess` changes sign on the way from `inside` to `bound`; the bound, or infinity, where it does not."
     start, limit = inside, 2.0**40 * abs(step)
