@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 
 from .likelihood import numerical_gradient, numerical_hessian
 
-# %% ../nbs/05_uncertainty.ipynb #fc078e1a
+# %% ../nbs/05_uncertainty.ipynb #3ae55878
 def observed_information(
     log_likelihood:Callable, # Function of a vector, in nats
     theta:np.ndarray, # Where it is highest, shape (p,)
@@ -39,7 +39,7 @@ def inverse_information(
 
     Raises `ValueError` when the matrix is not symmetric and positive definite, naming the parameters to blame."""
     L = _factor(information, "information", "; the log-likelihood is flat or rises along them: not a top, or not identified")
-    half = solve_triangular(L, np.eye(len(L)), lower=True)
+    half = np.linalg.inv(L)
     return half.T @ half
 
 # %% ../nbs/05_uncertainty.ipynb #739b062e

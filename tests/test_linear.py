@@ -5,9 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy import stats
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_diabetes
@@ -18,6 +16,7 @@ from emlit.data import load_faithful
 from emlit.likelihood import numerical_gradient
 from emlit.linear import LeastSquares, least_squares
 
+pd, sm = pytest.importorskip("pandas"), pytest.importorskip("statsmodels.api")
 NIST = Path(__file__).parent / "nist"
 DEGREE = {"filip": 10, "pontius": 2, "norris": 1, **{f"wampler{i}": 5 for i in range(1, 6)}}
 SETS = ["norris", "pontius", "longley", "wampler1", "wampler2", "wampler3", "wampler4", "wampler5", "filip"]
