@@ -26,7 +26,7 @@ from .linear import least_squares
 from .logistic import SeparationError, _advance, _check, _climb, _evaluate, _factor, _orthogonal, _scaled, fit_logistic, log_probabilities, symmetric
 from .uncertainty import HypothesisTest, likelihood_ratio_test, wald_test
 
-# %% ../nbs/06_regression.ipynb #cd565770
+# %% ../nbs/06_regression.ipynb #947e80fe
 def _sandwich(kind, X, residuals, w, fit, frequency):
     "Sandwich covariance of a `LeastSquares` fit, (6.7) and (6.8), in centred columns until the end."
     i, W = len(fit.inverse_gram) - X.shape[1], np.ones(len(X)) if w is None else w
@@ -44,7 +44,7 @@ def _sandwich(kind, X, residuals, w, fit, frequency):
     n = W.sum() if frequency else np.count_nonzero(W)
     return V * n / (n - len(V)) if kind == "HC1" else V
 
-# %% ../nbs/06_regression.ipynb #c6816a31
+# %% ../nbs/06_regression.ipynb #b38fc7d0
 @dataclass(frozen=True, repr=False)
 class RegressionTest(HypothesisTest):
     """A `HypothesisTest` that prints as a line.
@@ -68,7 +68,7 @@ def _small(p):
 def _named(test, name):
     return RegressionTest(float(test.statistic), int(test.df), float(test.p_value), name)
 
-# %% ../nbs/06_regression.ipynb #65f61ac2
+# %% ../nbs/06_regression.ipynb #01bb8874
 @dataclass(frozen=True, repr=False)
 class Summary:
     """A table of estimates that prints in a terminal, shows as HTML in a notebook, and becomes a data frame.
@@ -195,12 +195,13 @@ class _Tests(_Intervals):
             raise ValueError(f"what has shape {R.shape}: pass names of columns, or rows of {q} numbers that are not all 0, one for each of {list(self.parameter_names_)}")
         return R
 
-# %% ../nbs/06_regression.ipynb #d8c3c926
+# %% ../nbs/06_regression.ipynb #262b904b
 class _Comparisons(_Tests):
     def likelihood_ratio_test(self, other=None):
         """Test a fit against one that is nested in it (some columns left out), on the same rows; without `other`, against no columns.
 
-        Twice the difference of the log-likelihoods is about chi-squared. Raises `ValueError` when the fits are seen not to be nested."""
+        Twice the difference of the log-likelihoods is about chi-squared, if the model is right (a sandwich does not repair it).
+        Raises `ValueError` when the fits are seen not to be nested."""
         self._ready()
         large, small, df = self.log_likelihood_, self.null_log_likelihood_, len(self.estimates_) - self._null_size()
         if other is not None:
@@ -219,7 +220,7 @@ class _Comparisons(_Tests):
             raise ValueError("other was fitted to other rows, another y or other weights (or in another order): fit both to the same rows")
         return other
 
-# %% ../nbs/06_regression.ipynb #b32e5a2e
+# %% ../nbs/06_regression.ipynb #5c9b7bcc
 def _validated(estimator, X, y, **options):
     "X and y as scikit-learn reads them; its errors, with the column that is to blame."
     try: return validate_data(estimator, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, **options)
@@ -243,7 +244,6 @@ def _odd(values):
         if not fine: return repr(v)
     return f"values of type {values.dtype}"
 
-# %% ../nbs/06_regression.ipynb #730dc0de
 def _weight(sample_weight, X):
     "Weights as an array, or None where all are 1."
     if sample_weight is None: return None
@@ -253,10 +253,9 @@ def _weight(sample_weight, X):
 def _names(estimator):
     return [str(name) for name in getattr(estimator, "feature_names_in_", (f"x{j}" for j in range(estimator.n_features_in_)))]
 
-def _fingerprint(y, w):
-    return len(y), crc32(np.ascontiguousarray(y)), 0 if w is None else crc32(w)
+def _fingerprint(y, w): return len(y), crc32(np.ascontiguousarray(y)), 0 if w is None else crc32(w)
 
-# %% ../nbs/06_regression.ipynb #6281de50
+# %% ../nbs/06_regression.ipynb #690edc27
 class _LinearParts(_Comparisons):
     _letter = "t"
     def _law(self): return stats.t(self.dof_)
@@ -277,13 +276,13 @@ class _LinearParts(_Comparisons):
         with np.errstate(divide="ignore", invalid="ignore"):
             self.residual_variance_ = float(np.float64(fit.rss) / self.dof_) if self.dof_ > 0 else np.nan
             self.r_squared_ = float(1 - np.float64(fit.rss) / fit.tss) if fit.tss > noise else np.nan
-            self.adjusted_r_squared_ = float(1 - self.residual_variance_ / (np.float64(fit.tss) / (n - self._null_size())))
+            self.adjusted_r_squared_ = float(1 - self.residual_variance_ / (np.float64(fit.tss) / (n - self._null_size()))) if fit.tss > noise else np.nan
         self.estimates_, self.covariance_ = np.r_[[fit.intercept] * self._null_size(), fit.coefficients], self.residual_variance_ * fit.inverse_gram
         if self.covariance != "model" and self.dof_ > 0:
             kind = "HC3" if self.covariance == "sandwich" else self.covariance
             self.covariance_ = _sandwich(kind, X, self.residuals_, w, fit, frequency)
 
-# %% ../nbs/06_regression.ipynb #8b5e3fdb
+# %% ../nbs/06_regression.ipynb #8f4efe8f
 def _gaussian_top(rss, n):
     "Log-likelihood at the top, (3.9)."
     with np.errstate(divide="ignore"): return float(-n / 2 * (np.log(2 * np.pi * np.float64(rss) / n) + 1))
@@ -355,7 +354,7 @@ class LinearRegression(RegressorMixin, _LinearResults, BaseEstimator):
         check_is_fitted(self)
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False) @ self.coef_ + self.intercept_
 
-# %% ../nbs/06_regression.ipynb #8637d089
+# %% ../nbs/06_regression.ipynb #f6b8937f
 def _held(design, point, d, value):
     "From a point to the highest one with d . theta = value, by steps (6.11), and the slope of the profile there."
     b, before = cho_solve((_factor(point.information, 0), True), d), np.inf
@@ -370,7 +369,6 @@ def _held(design, point, d, value):
         point, before = _advance(design, point, step.reshape(point.theta.shape), decrement), decrement
     raise ArithmeticError("the profile leaves the range of the arithmetic: use method='wald'")
 
-# %% ../nbs/06_regression.ipynb #54360f29
 def _bound(design, top, d, goal, sign):
     "Where the root (6.12) reaches `goal` on one side of the top, by Newton's method."
     at = d @ top.theta.ravel()
@@ -431,7 +429,7 @@ class _LogisticParts(_Comparisons):
         directions = [(c.reshape(top.theta.shape) @ design.back).ravel() for c in self._contrasts]
         return np.array([[_bound(design, top, d, np.sqrt(quantile), sign) for sign in (-1, 1)] for d in directions])
 
-# %% ../nbs/06_regression.ipynb #c2b0d79b
+# %% ../nbs/06_regression.ipynb #3bafcf9b
 class _LogisticResults(_LogisticParts):
     def _title(self):
         base = self._reference()
@@ -453,7 +451,7 @@ class _LogisticResults(_LogisticParts):
             raise ValueError(f"reference={label!r} is not among the classes {self.classes_.tolist()}")
         return int(found[0])
 
-# %% ../nbs/06_regression.ipynb #40e88e97
+# %% ../nbs/06_regression.ipynb #1a35ebc4
 class _LogisticFitting(_LogisticResults):
     def _maximum(self, X, codes, w):
         "A `LogisticFit`, to columns that are centred where the sandwich needs it, the matrix that leads back, and the covariance."
@@ -478,7 +476,7 @@ class _LogisticFitting(_LogisticResults):
         coded = ", ".join(f"{k} is {c!r}" for k, c in enumerate(self.classes_.tolist()))
         return SeparationError(f"{error}. (Class {coded}; to predict all the same, say on_separation='smooth')", error.direction @ back.T)
 
-# %% ../nbs/06_regression.ipynb #fd2dd989
+# %% ../nbs/06_regression.ipynb #ff93f3e6
 class _LogisticKeeping(_LogisticFitting):
     def _keep(self, fit, back, V, X, codes, w):
         "Everything that follows from a fit."
@@ -497,31 +495,14 @@ class _LogisticKeeping(_LogisticFitting):
         self.dof_ = self.n_observations_ - theta.size
         self.log_likelihood_ = fit.log_likelihood
         if self.separation_ is not None:
-            rows = self.predict_log_proba(X)[np.arange(len(X)), codes]
+            rows = log_probabilities(X @ theta[:, i:].T + theta[:, :i].sum(axis=1))[np.arange(len(X)), codes]
             self.log_likelihood_ = float(rows.sum() if w is None else w @ rows)
         self.null_log_likelihood_ = float(totals @ np.log(totals / totals.sum())) if i else float(-totals.sum() * np.log(C))
         self.pseudo_r_squared_ = 1 - self.log_likelihood_ / self.null_log_likelihood_
         self.n_iter_, self._data_id, _ROWS[self] = np.array([fit.n_iter]), _fingerprint(codes, w), (X, codes, w)
 
-# %% ../nbs/06_regression.ipynb #5ae983f1
-class _LogisticFit(_LogisticKeeping):
-    def fit(self, X, y, sample_weight=None):
-        "Fit to the rows of X and their classes y; a row counts `sample_weight` times."
-        self._validate_params()
-        self._settings = self.get_params()
-        X, y = _validated(self, X, y)
-        check_classification_targets(y)
-        (self.classes_, codes), w = np.unique(y, return_inverse=True), _weight(sample_weight, X)
-        empty = np.bincount(codes, weights=w) == 0
-        if len(self.classes_) < 2 or empty.any():
-            raise ValueError(f"y holds class {self.classes_.tolist()[np.argmax(empty)]!r} {'only in rows of weight 0' if empty.any() else 'and no other class'}: "
-                             "pass rows, with weight, of two classes or more")
-        self._reference()
-        self._keep(*self._maximum(X, codes, w), X, codes, w)
-        return self
-
-# %% ../nbs/06_regression.ipynb #795ca2b0
-class _LogisticPredicting(_LogisticFit):
+# %% ../nbs/06_regression.ipynb #58835a15
+class _LogisticPredicting(_LogisticKeeping):
     def decision_function(self, X):
         "Log-odds of the second class, shape (n,); with more classes the scores of all, which add up to zero, shape (n, classes)."
         check_is_fitted(self)
@@ -544,7 +525,7 @@ class _LogisticPredicting(_LogisticFit):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-# %% ../nbs/06_regression.ipynb #533ae56a
+# %% ../nbs/06_regression.ipynb #6820cad2
 class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
     """Logistic regression by maximum likelihood, without penalty, for two or more classes.
 
@@ -577,3 +558,18 @@ class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
     def __init__(self, *, fit_intercept=True, covariance="model", reference=None, on_separation="raise", tol=1e-8, max_iter=100):
         self.fit_intercept, self.covariance, self.reference = fit_intercept, covariance, reference
         self.on_separation, self.tol, self.max_iter = on_separation, tol, max_iter
+
+    def fit(self, X, y, sample_weight=None):
+        "Fit to the rows of X and their classes y; a row counts `sample_weight` times."
+        self._validate_params()
+        self._settings = self.get_params()
+        X, y = _validated(self, X, y)
+        check_classification_targets(y)
+        (self.classes_, codes), w = np.unique(y, return_inverse=True), _weight(sample_weight, X)
+        empty = np.bincount(codes, weights=w) == 0
+        if len(self.classes_) < 2 or empty.any():
+            raise ValueError(f"y holds class {self.classes_.tolist()[np.argmax(empty)]!r} {'only in rows of weight 0' if empty.any() else 'and no other class'}: "
+                             "pass rows, with weight, of two classes or more")
+        self._reference()
+        self._keep(*self._maximum(X, codes, w), X, codes, w)
+        return self

@@ -519,3 +519,22 @@ def test_rows_that_fill_up_a_batch_are_within_the_range_of_the_family():
     equal(got.log_likelihood, logsumexp(table, axis=1).sum())
     r = posterior(table)
     equal(model.maximization(got, params)[1], r.T @ rows / r.sum(axis=0)[:, None] / 3)
+
+
+# ---- small products --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k, m, batches", [(1, 1, 1), (3, 6, 2), (8, 45, 3), (16, 153, 2), (16, 2145, 1), (64, 153, 2), (200, 45, 1), (3000, 4, 1)])
+def test_small_products_are_products(k, m, batches):
+    "Whatever the pieces, also where the last piece is shorter than the others."
+    rng, n = np.random.default_rng(0), 504 * batches
+    A, F, L = rng.normal(size=(k, m)), rng.normal(size=(m, n)), np.full((k, n), np.nan)
+    families._product(A, F, L)
+    np.testing.assert_allclose(L, A @ F, rtol=1e-10, atol=1e-10, strict=True)
+    np.testing.assert_allclose(families._outer(L, F), L @ F.T, rtol=1e-10, atol=1e-8, strict=True)
+
+
+@pytest.mark.parametrize("m, most, sizes", [(10, 4, [4, 4, 2]), (10, 10, [10]), (10, 0, [1] * 10), (7, 6, [4, 3])])
+def test_pieces_are_equal_but_the_last_and_leave_nothing_out(m, most, sizes):
+    pieces = families._pieces(m, most)
+    assert [p.stop - p.start for p in pieces] == sizes and [i for p in pieces for i in range(m)[p]] == list(range(m))

@@ -475,6 +475,8 @@ def test_smoothing_predicts_and_says_no_more(classes):
     with pytest.warns(UserWarning): a = LogisticRegression(on_separation="smooth").fit(X, y, weights)
     with pytest.warns(UserWarning): b = LogisticRegression(on_separation="smooth").fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     close(a.coef_, b.coef_, 1e-7)
+    with pytest.warns(UserWarning) as warned: LogisticRegression(on_separation="smooth").fit(*load_iris(as_frame=True, return_X_y=True))
+    assert len(warned) == 1 and "separated" in str(warned[0].message)  # named columns: no warning but the one
     X, y = class_data()
     close(LogisticRegression(on_separation="smooth").fit(X, y).coef_, LogisticRegression().fit(X, y).coef_, 1e-12)
     assert LogisticRegression(on_separation="smooth").fit(X, y).separation_ is None
@@ -486,6 +488,12 @@ def test_smoothing_is_the_stated_fit():
     w = np.r_[(y == 0) + 2 / 8 * 5 / 8, (y == 1) + 2 / 8 * 3 / 8]
     by_hand = fit_logistic(np.vstack([X, X]), np.repeat([0, 1], 8), w)
     close(fit.coef_, by_hand.coefficients, 1e-10), close(fit.intercept_, by_hand.intercept, 1e-10)
+
+
+def test_a_constant_y_has_no_r_squared():
+    X, _ = line_data()
+    with pytest.warns(UserWarning, match="perfect"): fit = LinearRegression().fit(X, np.ones(60))
+    assert np.isnan(fit.r_squared_) and np.isnan(fit.adjusted_r_squared_)
 
 
 def test_few_rows():
