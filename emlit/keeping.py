@@ -5,14 +5,17 @@
 # %% auto #0
 __all__ = ['save', 'load']
 
-# %% ../nbs/19_keeping.ipynb #73b80d02
+# %% ../nbs/19_keeping.ipynb #34d81604
 import io
 import json
 import os
+import stat
 import sys
 import uuid
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
+from zipfile import ZIP_STORED
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -69,16 +72,34 @@ def _generator(value):
 
 _PACKED = {float: lambda v: [repr(v)], tuple: lambda v: v, dict: dict.items, np.ndarray: _words, np.random.RandomState: _generator}
 
-# %% ../nbs/19_keeping.ipynb #50c6c642
+# %% ../nbs/19_keeping.ipynb #4400a42d
+_REPORT = "coef_ intercept_ estimates_ covariance_ parameter_names_ log_likelihood_ null_log_likelihood_ n_observations_ n_parameters_ dof_ _settings"
+_NEEDED = {
+    "Mixture": "weights_ parameters_", "GaussianMixture": "weights_ means_ covariances_",
+    "LinearRegression": f"{_REPORT} residuals_ residual_variance_ r_squared_ adjusted_r_squared_",
+    "LogisticRegression": f"{_REPORT} classes_ separation_ pseudo_r_squared_ n_iter_ _totals _contrasts"}
+_BEFORE = {"classes_", "separation_", "_settings"}  # what a fit that failed may leave
+
+def _check(value):
+    "Raises `ValueError` when an object has settings that its class does not take, or is fitted in part."
+    if hasattr(value, "_parameter_constraints"):
+        value._validate_params()
+    needed, has = _NEEDED.get(type(value).__name__, "").split(), vars(value)
+    missing = [name for name in needed if name not in has]
+    if missing and ({"converged_", *needed} - _BEFORE) & has.keys():
+        raise ValueError(f"the {type(value).__name__} is fitted, but has no {', '.join(missing)}: fit it again")
+
+# %% ../nbs/19_keeping.ipynb #70892e72
 def _pack_object(value, path, arrays):
     "An estimator, a family or a prior: its class, the settings that it was made with, and what it has learnt since."
     settings, prefix = _settings(value), f"{path}." * bool(path)
-    learnt = {} if is_dataclass(value) else {name: v for name, v in vars(value).items() if name not in settings}
+    learnt = {} if is_dataclass(value) else {n: v for n, v in vars(value).items() if n not in {*settings, "_metadata_request"}}
+    _check(value)
     return {"class": type(value).__name__} | {
         part: {name: _pack(v, f"{prefix}{name}", arrays) for name, v in sorted(values.items())}
         for part, values in (("settings", settings), ("learnt", learnt))}
 
-# %% ../nbs/19_keeping.ipynb #5e709925
+# %% ../nbs/19_keeping.ipynb #4331633a
 class _Refused(ValueError):
     "A file that is whole, and that this version does not load."
 
@@ -101,9 +122,13 @@ def _unpack_object(content, arrays):
         raise _Refused(f"emlit {__version__} has no {min(strange)!r} to set in a {name}")
     made = known[name](**settings)
     vars(made).update(learnt)
+    try:
+        _check(made)
+    except ValueError as error:
+        raise _Refused(str(error)) from None
     return made
 
-# %% ../nbs/19_keeping.ipynb #ee5fd12a
+# %% ../nbs/19_keeping.ipynb #59e07882
 def _unpack_generator(content, arrays):
     "A RandomState in the same state."
     generator = np.random.RandomState()
@@ -112,33 +137,40 @@ def _unpack_generator(content, arrays):
 
 _UNPACKED = {
     "tuple": lambda c, a: tuple(_unpack(c, a)), "dict": lambda c, a: dict(_unpack(c, a)), "float": lambda c, a: float(c[0]),
-    "array": lambda c, a: a[c], "scalar": lambda c, a: a[c][()], "ndarray": lambda c, a: np.array(_unpack(c, a), dtype=object),
+    "array": lambda c, a: a.pop(c), "scalar": lambda c, a: a.pop(c)[()], "ndarray": lambda c, a: np.array(_unpack(c, a), dtype=object),
     "RandomState": _unpack_generator, "object": _unpack_object}
 
-# %% ../nbs/19_keeping.ipynb #0cebbf99
+# %% ../nbs/19_keeping.ipynb #1c1d443a
 def save(
     model, # An estimator of emlit, fitted or not
     path, # Where to; the name is taken as it is
 ):
     """Write an estimator to an .npz file that holds arrays and JSON, and no code.
 
-    Raises `TypeError` when the model is not of this package, or holds what the format cannot."""
+    A file that is there is replaced and its mode kept; through a link, the file that it points to. Metadata requests
+    (`set_fit_request`) are left out: make them again after `load`. Raises `TypeError` when the model is not of this package,
+    or holds what the format cannot; `ValueError` when its settings are wrong, or path is there and no regular file."""
     if not isinstance(model, BaseEstimator) or _known().get(type(model).__name__) is not type(model):
         raise TypeError(f"model is a {type(model).__module__}.{type(model).__qualname__}: save writes the estimators of emlit")
     arrays, buffer, path = {}, io.BytesIO(), Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path is {path}, which is a folder, a pipe or a device, and is left as it is: pass the name of a file")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     header = {"format": _FORMAT, "emlit": __version__, "model": _pack_object(model, "", arrays)}
     np.savez(buffer, emlit=np.array(json.dumps(header, sort_keys=True, allow_nan=False)), **arrays)
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(part, mode)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
-# %% ../nbs/19_keeping.ipynb #e53ed3f8
+# %% ../nbs/19_keeping.ipynb #b37dc772
 def _read(blob):
     "The header and the arrays of a file."
     if not blob.startswith(b"PK"):
@@ -146,7 +178,8 @@ def _read(blob):
     with np.load(io.BytesIO(blob), allow_pickle=False) as file:
         if "emlit" not in file.files:
             raise _Refused("it is an .npz archive of something else")
-        if max(member.file_size for member in file.zip.infolist()) > len(blob):
+        members = file.zip.infolist()
+        if any(m.compress_type != ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(blob):
             raise _Refused("it is compressed, and save writes no such files")
         arrays = {name: file[name] for name in file.files}
     header = json.loads(arrays.pop("emlit").item())
@@ -155,7 +188,7 @@ def _read(blob):
                        f"format {_FORMAT}: install a newer one")
     return header, arrays
 
-# %% ../nbs/19_keeping.ipynb #7411ae80
+# %% ../nbs/19_keeping.ipynb #ad73415b
 def load(
     path, # A file that `save` wrote
 ): # The estimator
@@ -166,6 +199,8 @@ def load(
         model = _unpack_object(header["model"], arrays)
         if not isinstance(model, BaseEstimator):
             raise _Refused(f"it holds a {type(model).__name__} and no estimator")
+        if arrays:
+            raise _Refused(f"it holds {min(arrays)!r}, which is no part of the {type(model).__name__}")
     except _Refused as reason:
         raise ValueError(f"{path} cannot be loaded: {reason}") from None
     except Exception as error:
