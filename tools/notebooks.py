@@ -42,8 +42,9 @@ def read(path):
 
 
 def text_of(nb):
-    "A notebook as nbdev writes it, so that a clean notebook stays byte-identical."
-    return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    "A notebook as nbdev writes it, sources line by line, so that a clean notebook stays byte-identical."
+    lines = nb | {"cells": [cell | {"source": source(cell).splitlines(keepends=True)} for cell in nb["cells"]]}
+    return json.dumps(lines, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def write(nb, path):
