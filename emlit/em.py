@@ -221,7 +221,7 @@ def _warn_unfinished(max_iter, gain, tol):
     warnings.warn(f"EM stopped after max_iter={max_iter} rounds; the last one still gained {gain:.3g} nats, "
                   f"more than tol={tol:g}. Raise max_iter or tol.", ConvergenceWarning, stacklevel=3)
 
-# %% ../nbs/12_em.ipynb #cb9f7fe8
+# %% ../nbs/12_em.ipynb #3e8a352e
 def em(model:Model, # The model: see `Model`
        params:Any, # Where to start
        data:Any, # One array, or a function that returns an iterator over blocks
@@ -230,6 +230,7 @@ def em(model:Model, # The model: see `Model`
        max_iter:int=10_000, # Stop after this many rounds in any case, with a `ConvergenceWarning`
        callbacks:tuple=(), # Functions called with each `Step`
        mapper:Callable=map, # How to map over blocks
+       warn:bool=True, # Whether to warn at `max_iter`
       )->EMResult: # Parameters, log-likelihood, and how it went
     """Maximise the likelihood by Expectation-Maximization (Dempster, Laird and Rubin, 1977).
 
@@ -245,7 +246,7 @@ def em(model:Model, # The model: see `Model`
         seconds.append(step.seconds)
         if converged := len(history) > 1 and history[-1] - history[-2] <= tol:
             break
-    if not converged:
+    if warn and not converged:
         _warn_unfinished(max_iter, history[-1] - history[-2], tol)
     return EMResult(step.params, history[-1], np.array(history), np.array(seconds), step.iteration, converged)
 

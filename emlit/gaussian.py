@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Prior', 'GaussianMixture']
 
-# %% ../nbs/17_gaussian.ipynb #c6f5b13f
+# %% ../nbs/17_gaussian.ipynb #5b58f5b7
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from .families import GAUSSIANS, MixtureModel
-from .gmm import CollapseError, _check_counts, _scatter
+from .gmm import CollapseError, _scatter
 from .mixture import _CONSTRAINTS, _HISTORY, _blocks, _climb, _Climbed, _Criteria, _draw_counts, _owners
 
 # %% ../nbs/17_gaussian.ipynb #2747910c
@@ -81,7 +81,7 @@ def _thinness(covariances, kind):
     scale = np.sqrt(np.where(variances > 0, variances, 1))
     return variances, np.linalg.eigvalsh(C / scale[:, :, None] / scale[:, None])[:, 0]
 
-# %% ../nbs/17_gaussian.ipynb #37093620
+# %% ../nbs/17_gaussian.ipynb #016a88c0
 def _check_width(theta, weight, kind, reg_covar, resolution):
     "Raise a `CollapseError` where a covariance is no wider than the rounding of the data, or singular."
     variances, thinnest = _thinness(theta[2], kind)
@@ -92,9 +92,9 @@ def _check_width(theta, weight, kind, reg_covar, resolution):
     why = "coincide" + same.format(np.argmax(flat[np.argmax(bad)])) if flat[k].any() else "lie in a line or a plane"
     which = "the tied covariance" if kind == "tied" else f"component {k}, with {theta[0][k] * weight:.3g} of {weight:.6g} rows,"
     raise CollapseError(f"{which} has collapsed: its rows {why}, so that the likelihood grows without limit as its width goes to 0. "
-                        f"Raise reg_covar above {reg_covar:g} (a variance, in squared units of X), or set prior='conjugate' or "
-                        f"n_restarts, or use fewer than {len(theta[0])} components, another random_state, n_init above 1, or a simpler "
-                        "covariance_type; look in X for repeated rows, rows far from all others, and constant or copied columns",
+                        f"Raise reg_covar above {reg_covar:g} (a variance, in squared units of X), or use fewer than "
+                        f"{len(theta[0])} components, another random_state, a larger n_init, or a simpler covariance_type; look "
+                        "in X for repeated rows, rows far from all others, and constant or copied columns",
                         None if kind == "tied" else k)
 
 # %% ../nbs/17_gaussian.ipynb #51b2576d
@@ -162,7 +162,7 @@ def _mode(prior, new, total, kind):
              prior.mean + away * (counts / (counts + kappa))[:, None], sums / (unit * each + extra))
     return theta, (weights * (total + extra) if kind == "tied" else counts + extra / unit) / total
 
-# %% ../nbs/17_gaussian.ipynb #fbd2c6c5
+# %% ../nbs/17_gaussian.ipynb #ce8650b9
 def _resolved(prior, X, weight, k, kind, reg_covar=0.0):
     "The same prior with nothing left open, for these data."
     d, each = X.shape[1], np.broadcast_to(1.0, (len(X), 1)) if weight is None else weight[:, None]
@@ -172,7 +172,7 @@ def _resolved(prior, X, weight, k, kind, reg_covar=0.0):
         scale = _given_scale(prior.scale, scale.shape)
     elif not reg_covar and not _is_wide(scale):
         raise ValueError("the prior takes its scale from the covariance of X, which is singular, as columns are constant or copies of each "
-                         "other: leave those out, give Prior(scale=...), or raise reg_covar above 0")
+                         "other, or a row is very far from the others: leave those out, give Prior(scale=...), or raise reg_covar above 0")
     mean = mean if prior.mean is None else _given("mean of the prior", prior.mean, (d,))
     dof, least = d + 2.0 if prior.dof is None else float(prior.dof), d - 1 if kind in ("full", "tied") else 0
     if not dof > least:
@@ -202,7 +202,7 @@ def _given(name, value, shape):
         raise ValueError(f"{name} has shape {value.shape}, or holds NaN: pass finite numbers of shape {shape}")
     return value
 
-# %% ../nbs/17_gaussian.ipynb #379d4667
+# %% ../nbs/17_gaussian.ipynb #9db98c6c
 class _Guarded(_Climbed):
     "A Gaussian mixture with floor, prior and words for a collapse. Its parameters are pairs (theta, credit per row)."
     def __init__(self, kind, total, reg_covar=0.0, resolution=0.0, prior=None):
@@ -214,7 +214,8 @@ class _Guarded(_Climbed):
         try:
             _check_width(theta, self.total, self.kind, self.reg_covar, self.resolution)
         except CollapseError as error:
-            also = "; see that the scale of the prior is not tiny, and its mean not far from the data" if self.prior else ""
+            also = ("; see that the scale of the prior is not tiny, and its mean not far from the data, and that no row is so far from "
+                    "all others that the scale is singular to rounding") if self.prior else ""
             raise CollapseError(f"{error}{also}", error.component) from None
         return theta, 0.0
 
@@ -327,13 +328,17 @@ def _check_range(low, high):
         raise ValueError(f"column {j} of X runs from {low[j]:.3g} to {high[j]:.3g}, and squares of that are out of range: rescale it")
     return largest
 
-# %% ../nbs/17_gaussian.ipynb #98f3bb69
+# %% ../nbs/17_gaussian.ipynb #e5dd1d68
 def _start_from(rows, R, model):
     "Weights, means and covariances of the rows that each component owns, with prior and floor."
     if model.prior:                                                # nobody owns nothing
         R = R + 1e-7 * R.mean()
     else:
-        _check_counts(R.sum(axis=0) / min(1.0, R.sum()))
+        counts = R.sum(axis=0) / min(1.0, R.sum())
+        if not (counts > 1e-8).all():
+            k = int(np.argmin(counts))
+            raise CollapseError(f"component {k} is empty at the start: no rows are left for it, as where X has fewer different rows than "
+                                f"components. Use fewer than {len(counts)} components, prior='conjugate', or another random_state or init_params", k)
     theta = _gaussian_start(rows, R, model.kind)
     weights, means, C = _mode(model.prior, theta, R.sum(), model.kind)[0] if model.prior else theta
     return weights, means, _widened(C, model.kind, np.full(means.shape, model.reg_covar))
@@ -369,7 +374,7 @@ class _Gaussian(_Criteria):
         theta = _start_from(rows, R, model)
         return tuple(given.get(name, value) for name, value in zip(("weights_init", "means_init", "precisions_init"), theta))
 
-# %% ../nbs/17_gaussian.ipynb #cd8b61af
+# %% ../nbs/17_gaussian.ipynb #072c11ef
 def _resting(theta, kind, reg_covar):
     "The components whose covariance rests on the floor."
     C = theta[2]
@@ -380,27 +385,34 @@ def _empty(theta, total):
     "The components that no row wants."
     return np.flatnonzero(theta[0] * total < 1e-6 * min(1.0, total))
 
+def _remedies(settings):
+    "What could still be set against a collapse."
+    used = {"prior='conjugate'": settings.prior, "n_restarts": settings.n_restarts or settings.covariance_type == "tied"}
+    return [name for name, value in used.items() if not value]
+
 def _close(run, placed, allowed, error):
     "The words at the end of a run with restarts, as an error or as a warning to come."
     times = ", ".join(f"component {k} ({n} time{'s' * (n > 1)})" for k, n in Counter(placed).most_common())
-    if error and placed:
-        raise CollapseError(f"after {len(placed)} of {allowed} restarts ({times}): {error}", error.component) from error
     if error:
-        raise error
+        before = f"after {len(placed)} of {allowed} restarts ({times}): " if placed else ""
+        more = f"; or set {' or '.join(left)}" if (left := _remedies(run.settings)) else ""
+        raise CollapseError(f"{before}{error}{more}", error.component) from None
     if placed:
         run.words.append(f"restarted as they collapsed, lost their rows or reached the floor reg_covar={run.model.reg_covar:g}: {times} "
-                         f"(n_restarts={allowed}). Look for repeated rows, rows far from all others and constant or copied columns, or "
+                         f"(n_restarts={allowed}); the best attempt is kept. Look for repeated rows, rows far from all others and constant or copied columns, or "
                          "use fewer components")
 
-# %% ../nbs/17_gaussian.ipynb #f5dc623d
+# %% ../nbs/17_gaussian.ipynb #53ebee9b
 class _Restarting(_Gaussian):
     "A run that gives its components a second chance."
     def _climb(self, run, theta, rng):
-        spent, placed, error = np.zeros(len(run.X), dtype=bool), [], None
+        spent, placed, ends, error = np.zeros(len(run.X), dtype=bool), [], [], None
         while theta is not None:
             try:
                 _climb(run, theta)
-                k, error = self._failed(run), None
+                failed = self._failed(run)
+                k = failed[0] if failed and run.rows[-1][0] + 1 < self.max_iter else None
+                ends.append((len(failed), -run.value, vars(run) | {"rows": run.rows.copy()}))
             except CollapseError as caught:
                 k, error = caught.component, caught
             last, theta = run.step.params if run.step else theta, None
@@ -409,29 +421,32 @@ class _Restarting(_Gaussian):
             if theta is not None:
                 placed.append(k)
                 run.again()
-        _close(run, placed, self.n_restarts, error)
+        if ends:                                                   # the best of them, and the log up to there
+            vars(run).update(min(ends, key=lambda end: end[:2])[2])
+        _close(run, placed, self.n_restarts, None if ends else error)
 
     def _failed(self, run):
-        "A component that ended badly, while there are rounds left."
+        "The components that ended badly."
         theta, kind = run.step.params, self.covariance_type
         low = _resting(theta, kind, self.reg_covar) if kind != "tied" else []
-        return next(map(int, [*low, *_empty(theta, run.model.total)]), None) if run.rows[-1][0] + 1 < self.max_iter else None
+        return list(dict.fromkeys(map(int, [*low, *_empty(theta, run.model.total)])))
 
-# %% ../nbs/17_gaussian.ipynb #cd25a1dd
+# %% ../nbs/17_gaussian.ipynb #259f7edc
 class _GaussianResults(_Restarting):
     "What a fitted Gaussian mixture knows."
     def _store(self, theta, model):
         self._set(theta)
         if len(empty := _empty(theta, model.total)):
-            warnings.warn(f"components {empty.tolist()} of {len(self.weights_)} are empty: no row wants them. Use fewer components, another "
-                          "random_state, n_restarts, or Prior(concentration=2)", RuntimeWarning, stacklevel=3)
+            more = "" if self.n_restarts else "n_restarts, "
+            warnings.warn(f"components {empty.tolist()} of {len(self.weights_)} are empty: no row wants them. Use fewer components, {more}"
+                          "another random_state, or Prior(concentration=2)", RuntimeWarning, stacklevel=3)
         low = _resting(theta, self.covariance_type, self.reg_covar)
         if len(low):
             which = "the tied covariance rests" if self.covariance_type == "tied" else f"components {low.tolist()} of {len(self.weights_)} rest"
             warnings.warn(f"{which} on reg_covar={self.reg_covar:g}: in some direction the rows are narrower than that. Their density is an "
-                          "artefact. Look for repeated rows, constant or copied columns and components of one row; use fewer components, "
-                          "another random_state, prior='conjugate' or n_restarts; or rescale X, or lower reg_covar, if its units are small",
-                          RuntimeWarning, stacklevel=3)
+                          "artefact. Look for repeated rows, constant or copied columns and components of one row; use "
+                          f"{', '.join(['fewer components', *_remedies(self)])} or another random_state; or rescale X, or lower "
+                          "reg_covar, if its units are small", RuntimeWarning, stacklevel=3)
 
     def _set(self, theta):
         self.weights_, self.means_, self.covariances_ = theta
@@ -472,7 +487,7 @@ class _Exchanged(_GaussianResults):
         ours.prior_, ours.history_, ours._fitted_as = None, np.empty(0, dtype=_HISTORY), ours._kind()
         return ours
 
-# %% ../nbs/17_gaussian.ipynb #7bb81c92
+# %% ../nbs/17_gaussian.ipynb #75b7bef0
 class GaussianMixture(_Exchanged):
     """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`.
 
@@ -491,9 +506,11 @@ class GaussianMixture(_Exchanged):
     reg_covar : float
         Added to each variance after each M-step, in squared units of X.
     prior : None, 'conjugate' or Prior
-        Maximise log-likelihood plus log prior, so that no component collapses; 'conjugate' is `Prior()`, that of Fraley and Raftery (2007).
+        Maximise log-likelihood plus log prior, so that no component collapses, unless the prior's scale is itself
+        singular to rounding, as where one row is 1e8 widths away; 'conjugate' is `Prior()`, that of Fraley and Raftery (2007).
     n_restarts : int
-        How often, from each start, a component that collapsed or came to rest on `reg_covar` is placed anew.
+        How often, from each start, a component that collapsed or came to rest on `reg_covar` is placed anew. The best attempt is kept: the
+        fewest components that rest or are empty, then the highest value.
     max_iter : int
         Rounds from each start, at most; 0 keeps the start. scikit-learn's default is 100.
     n_init : int

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Mixture']
 
-# %% ../nbs/16_mixture.ipynb #7ed28a54
+# %% ../nbs/16_mixture.ipynb #655e3a10
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from numbers import Integral, Real
+from threading import Lock
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -89,12 +90,39 @@ def _blocks(X, weight):
     parts = [(copy(X[a:a + size]), None if weight is None else weight[a:a + size]) for a in range(0, n, size)]
     return lambda: (rows if weight is None else (rows, w) for rows, w in parts)
 
-# %% ../nbs/16_mixture.ipynb #d6e6578e
+# %% ../nbs/16_mixture.ipynb #af583296
 @cache
 def _libraries():
     "The libraries that have threads of their own; finding them takes milliseconds, so once."
     return ThreadpoolController()
 
+# %% ../nbs/16_mixture.ipynb #3c7b63ea
+class _Single:
+    "Keeps each library at one thread while anybody is inside: the first in sees to it, the last out puts back what was."
+    lock, inside, limit = Lock(), 0, None
+
+    def __enter__(self):
+        self.own = _libraries().select(user_api="openmp").limit(limits=1)   # OpenMP counts for each thread of ours apart
+        with _Single.lock:
+            if not _Single.inside:
+                _Single.limit = _libraries().select(user_api="blas").limit(limits=1)
+                self.let_go()
+            _Single.inside += 1
+
+    def let_go(self):
+        "threadpoolctl listens to one thread at a time, and another may be the next or the last; this one has done."
+        with _libraries().select(user_api="blas").limit(limits=None):
+            pass
+
+    def __exit__(self, *error):
+        with _Single.lock:
+            _Single.inside -= 1
+            if not _Single.inside:
+                _Single.limit.restore_original_limits()
+                self.let_go()
+        self.own.restore_original_limits()
+
+# %% ../nbs/16_mixture.ipynb #49163528
 def _spread(jobs):
     "A function that keeps the thread which calls it on a core of its own, or None where that is not wanted or not possible."
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -106,12 +134,12 @@ def _spread(jobs):
             os.sched_setaffinity(0, {next(free)})
     return take
 
-# %% ../nbs/16_mixture.ipynb #80534588
+# %% ../nbs/16_mixture.ipynb #e0cffcd6
 @contextmanager
 def _mapper(n_jobs):
     "`map`, or that of a pool of threads; the libraries inside use one thread each."
     jobs = effective_n_jobs(n_jobs)
-    with _libraries().limit(limits=1), ThreadPoolExecutor(jobs, initializer=_spread(jobs)) as pool:
+    with _Single(), ThreadPoolExecutor(jobs, initializer=_spread(jobs)) as pool:
         yield map if jobs == 1 else pool.map
 
 # %% ../nbs/16_mixture.ipynb #67c0a1ec
@@ -129,7 +157,7 @@ class _Climbed(MixtureModel):
         "The step with the mixture's own parameters and log-likelihood, and the value that was climbed."
         return step, step.log_likelihood
 
-# %% ../nbs/16_mixture.ipynb #404b90af
+# %% ../nbs/16_mixture.ipynb #e61d60c4
 class _Run:
     "One run from one start: a callback that keeps the rounds and shows them as the estimator's settings ask."
     def __init__(self, settings, model, X, weight, mapper, number):
@@ -152,22 +180,20 @@ class _Run:
         "Go on counting where the last rounds ended."
         if self.rows:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
-        self.step = None
+        self.step, self.converged, self.stopped = None, False, ""
 
-# %% ../nbs/16_mixture.ipynb #08ffb0d7
+# %% ../nbs/16_mixture.ipynb #696525ef
 def _climb(run, theta):
     "Rounds of EM from `theta`, as many as the run has left; with none left, the log-likelihood there."
     left, params = run.settings.max_iter - run.first, run.model.begin(theta)
     data = _blocks(run.X, run.weight)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # only that of the best run matters: see _best
-        try:
-            if left < 1:
-                run(Step(0, params, e_step(run.model, params, data, run.mapper), 0.0))
-            else:
-                run.converged = em(run.model, params, data, tol=run.tol, max_iter=left, callbacks=[run], mapper=run.mapper).converged
-        except LikelihoodFell as error:
-            run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
+    try:
+        if left < 1:
+            run(Step(0, params, e_step(run.model, params, data, run.mapper), 0.0))
+        else:                                                # no warning here, as only that of the best run matters: see _best
+            run.converged = em(run.model, params, data, tol=run.tol, max_iter=left, callbacks=[run], mapper=run.mapper, warn=False).converged
+    except LikelihoodFell as error:
+        run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
 # %% ../nbs/16_mixture.ipynb #deb017a6
 def _best(runs, max_iter):
@@ -186,15 +212,32 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #defd9123
+# %% ../nbs/16_mixture.ipynb #83be228f
+def _check_numbers(name, values):
+    "Raise where masked values or dates would be taken for numbers."
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked values: leave out those rows, or fill the values in with {name}.filled()")
+    if np.asarray(values).dtype.kind in "mM":
+        raise ValueError(f"{name} holds dates or durations: turn them into numbers first, say days since a date, and leave out rows with NaT")
+
+def _check_weight(sample_weight, X):
+    "The weights of the rows as numbers, 1 where there are none."
+    _check_numbers("sample_weight", sample_weight)
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.any():
+        raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
+    return weight
+
 class _Reading(DensityMixin, BaseEstimator):
     "How any mixture reads its rows."
+    def _numbers(self, X, **settings):
+        _check_numbers("X", X)
+        return validate_data(self, X, dtype=[np.float64, np.float32], **settings)
+
     def _rows(self, X, sample_weight):
-        if np.ma.is_masked(X):
-            raise ValueError("X has masked values: leave out those rows, or fill the values in with X.filled()")
-        X, weight = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2), None
+        X, weight = self._numbers(X, ensure_min_samples=2), None
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            weight = _check_weight(sample_weight, X)
             if not weight.all():
                 X, weight = X[weight > 0], weight[weight > 0]
         if len(X) < self.n_components:
@@ -261,13 +304,13 @@ class _Starting(_Resuming):
     def _climb(self, run, theta, rng):
         _climb(run, theta)
 
-# %% ../nbs/16_mixture.ipynb #30e64f8a
+# %% ../nbs/16_mixture.ipynb #f94b308a
 class _Predicting(_Starting):
     "What a fitted mixture says about rows, old or new."
     def _log_joint(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        with _libraries().limit(limits=1):
+        X = self._numbers(X, reset=False)
+        with _Single():
             return MixtureModel(self._family(X)).log_joint(self._theta(), X)
 
     def predict(self, X):
@@ -284,14 +327,15 @@ class _Predicting(_Starting):
 
     def score(self, X, y=None, sample_weight=None):
         "Mean log density of the rows, in nats."
-        return float(np.average(self.score_samples(X), weights=sample_weight))
+        scores = self.score_samples(X)
+        return float(np.average(scores, weights=_check_weight(sample_weight, scores)))
 
-# %% ../nbs/16_mixture.ipynb #c607ce9c
+# %% ../nbs/16_mixture.ipynb #be3bcc9b
 class _Criteria(_Predicting):
     "Criteria for choosing between fits; lower is better."
     def _penalised(self, X, sample_weight, penalty, uncertainty=0):
         table = self._log_joint(X)
-        weight = _check_sample_weight(sample_weight, table, dtype=np.float64)
+        weight = _check_weight(sample_weight, table)
         terms = -2 * logsumexp(table, axis=1) + uncertainty * 2 * entr(softmax(table, axis=1)).sum(axis=1)
         return float(weight @ terms + penalty(weight.sum()) * self._n_parameters())
 
@@ -300,11 +344,11 @@ class _Criteria(_Predicting):
         return self._penalised(X, sample_weight, lambda n: 2)
 
     def bic(self, X, sample_weight=None):
-        "The Bayesian information criterion, -2 l + p log n (Schwarz, 1978)."
+        "The Bayesian information criterion, -2 l + p log n (Schwarz, 1978). n is the sum of the weights: not for weights that sum to 1."
         return self._penalised(X, sample_weight, np.log)
 
     def icl(self, X, sample_weight=None):
-        "BIC plus twice the entropy of the labels (McLachlan and Peel, 2000, section 6.10)."
+        "BIC plus twice the entropy of the labels (McLachlan and Peel, 2000, section 6.10). The sum of the weights counts, as for BIC."
         return self._penalised(X, sample_weight, np.log, uncertainty=1)
 
 _CONSTRAINTS = {

@@ -155,6 +155,7 @@ def test_convergence_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert em(Share(), START, X).converged
+        assert not em(Share(), START, X, max_iter=3, warn=False).converged
 
 
 def test_tracer_sees_the_start_and_every_round():

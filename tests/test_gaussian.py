@@ -1097,3 +1097,65 @@ def test_odd_priors():
     with pytest.raises(CollapseError, match="see that the scale of the prior is not tiny, and its mean not far") as caught:
         GaussianMixture(2, prior=Prior(mean=[1e9, 1e9], shrinkage=1.), reg_covar=0, random_state=0).fit(X)
     assert caught.value.component == 0
+
+
+# ---- attempts, and what is advised ---------------------------------------------------------------
+
+def words_of(X, **settings):
+    "(fit, words)."
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        return GaussianMixture(random_state=0, **settings).fit(X), " ".join(str(w.message) for w in said)
+
+
+def test_restarts_keep_the_best_attempt():
+    "Fewest components on the floor, then the highest; the log ends where that attempt ended."
+    rows = np.random.default_rng(47).normal(size=(40, 2))
+    rows[:5] = rows[0]
+    low = []
+    for n in (0, 1, 3):
+        fit, words = words_of(rows, n_components=4, covariance_type="diag", n_restarts=n)
+        low.append(len(gaussian._resting(fit._theta(), "diag", 1e-6)))
+        np.testing.assert_allclose([fit.lower_bound_, fit.history_["log_likelihood"][-1] / 40], fit.score(rows), rtol=1e-10)
+        assert fit.n_iter_ == fit.history_["iteration"][-1] == len(fit.history_) - 1
+        assert ("the best attempt is kept" in words) == (n > 0) == ("or n_restarts" not in words and "n_restarts or" not in words)
+        assert fit.lower_bound_ > -.92
+    assert low == [1, 1, 1]
+
+
+def test_restarts_never_lose_a_fit_that_worked():
+    "Attempts that collapse after one that did not."
+    rows = np.random.default_rng(0).normal(size=(400, 2))
+    rows[200:] += 5
+    rows = np.vstack([rows, [[1e7, 1e7]]])
+    plain, _ = words_of(rows, n_components=2)
+    fit, words = words_of(rows, n_components=2, n_restarts=3)
+    same_fit(plain, fit, rtol=1e-10)
+    assert "the best attempt is kept" in words and "use fewer components, prior='conjugate' or another" in words
+
+
+def test_no_advice_that_is_taken_already():
+    "What is set is not recommended; what is not set, is."
+    rows = np.random.default_rng(0).normal(size=(400, 2))
+    rows[200:] += 5
+    rows = np.vstack([rows, [[1e8, 1e8]]])
+    for settings, left in (({"prior": "conjugate"}, "; or set n_restarts"), ({"prior": "conjugate", "n_restarts": 2}, None)):
+        with pytest.raises(CollapseError, match="no row is so far from all others that the scale is singular to rounding") as caught:
+            words_of(rows, n_components=2, **settings)
+        assert "prior='conjugate'" not in str(caught.value)
+        assert left in str(caught.value) if left else "set n_restarts" not in str(caught.value)
+    with pytest.raises(ValueError, match="a row is very far from the others"):
+        words_of(rows, n_components=2, prior="conjugate", reg_covar=0)
+    with pytest.raises(CollapseError, match="or set prior='conjugate' or n_restarts$"):
+        words_of(one_far(), n_components=2, reg_covar=0)
+    with pytest.raises(CollapseError, match="or set prior='conjugate'$"):
+        words_of(one_far(), n_components=2, reg_covar=0, covariance_type="full", n_restarts=1)
+
+
+def test_fewer_different_rows_than_components():
+    "The start has nothing for the last component: a cause, and settings by their names; a prior finds a fit."
+    rows = np.repeat(X[:3], 5, axis=0)
+    with pytest.raises(CollapseError, match="empty at the start.*fewer different rows.*prior='conjugate', or another random_state") as caught:
+        quiet(lambda: GaussianMixture(4, n_restarts=5, random_state=0).fit(rows))
+    assert "seed" not in str(caught.value)
+    assert np.isfinite(quiet(lambda: GaussianMixture(4, prior="conjugate", random_state=0).fit(rows)).lower_bound_)

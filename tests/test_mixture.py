@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 import warnings
 
@@ -398,3 +399,73 @@ def test_each_thread_has_a_core_when_all_are_asked_for():
         with mixture._mapper(-1) as mapper:
             assert sorted(mapper(where, range(len(cores)))) == sorted((c,) for c in cores)
     assert os.sched_getaffinity(0) == cores
+
+
+# ---- several threads, masked values, dates, weights ----------------------------------------------
+
+def test_fits_in_threads_leave_no_trace():
+    "Fits and predictions that overlap leave the libraries' threads and the filters of warnings as they were."
+    X, blas = np.random.default_rng(0).poisson([3, 9], (400, 2)).astype(float), mixture._libraries().select(user_api="blas")
+    inside, leave, end, filters = threading.Event(), threading.Event(), threading.Event(), list(warnings.filters)
+    threads_of = lambda: {library["num_threads"] for library in blas.info()}
+
+    def first():                                                    # comes first, leaves first and lives on, as in a pool
+        with mixture._Single():
+            inside.set()
+            leave.wait(10)
+        end.wait(10)
+
+    def work(seed):
+        for _ in range(5):
+            Mixture(2, random_state=seed, max_iter=1 + seed, tol=1e6).fit(X).predict(X)
+
+    outer = blas.limit(limits=2)
+    mixture._Single().let_go()
+    try:
+        thread = threading.Thread(target=first)
+        thread.start()
+        inside.wait(10)
+        with mixture._Single():                                     # comes second and leaves last
+            leave.set()
+            while mixture._Single.inside > 1:
+                time.sleep(.001)
+            assert threads_of() == {1}
+        assert threads_of() == {2}
+        several = [threading.Thread(target=work, args=[seed]) for seed in range(4)]
+        for one in several:
+            one.start()
+        for one in several:
+            one.join()
+        assert threads_of() == {2} and list(warnings.filters) == filters and mixture._Single.inside == 0
+        end.set()
+        thread.join()
+    finally:
+        outer.restore_original_limits()
+        mixture._Single().let_go()
+
+
+@pytest.mark.parametrize("kind", [lambda: Mixture(2, random_state=0), lambda: GaussianMixture(2, random_state=0)])
+def test_weights_are_checked_everywhere(kind):
+    "By fit, score and the criteria alike: negative, of another length, zero throughout, masked, NaN."
+    X = np.random.default_rng(0).poisson([3, 9], (50, 2)).astype(float)
+    fit = kind().fit(X)
+    wrong = [(-np.ones(50), "Negative values"), (np.ones(49), "sample_weight.shape"), (np.zeros(50), "non-zero number|above 0"),
+             (np.ma.masked_less(np.arange(50.), 3), "sample_weight has masked values"), (np.full(50, np.nan), "NaN")]
+    for weight, words in wrong:
+        for method in (kind().fit, fit.score, fit.aic, fit.bic, fit.icl):
+            with pytest.raises(ValueError, match=words):
+                method(X, sample_weight=weight)
+    w = np.arange(50.)
+    equal(np.float64(fit.score(X, sample_weight=w)), np.average(fit.score_samples(X), weights=w))
+
+
+def test_masked_values_and_dates_are_refused_everywhere():
+    "A masked value is not the number below it, and NaT is not -9e18."
+    X = np.random.default_rng(0).poisson([3, 9], (50, 2)).astype(float)
+    fit = Mixture(2, random_state=0).fit(X)
+    for method in (Mixture(2).fit, fit.predict, fit.predict_proba, fit.score, fit.score_samples, fit.aic, fit.bic, fit.icl):
+        with pytest.raises(ValueError, match="X has masked values"):
+            method(np.ma.masked_less(X, 1))
+        for dates in (np.array([["2020-01-01", "NaT"]] * 50, dtype="datetime64[D]"), np.ones((50, 2), dtype="timedelta64[s]")):
+            with pytest.raises(ValueError, match="X holds dates or durations"):
+                method(dates)
