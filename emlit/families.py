@@ -380,7 +380,7 @@ class _Natural:
             moments = np.c_[moments, np.tile(common / k, (k, 1))]
         return moments, log_likelihood
 
-# %% ../nbs/15_families.ipynb #c5d7d006
+# %% ../nbs/15_families.ipynb #bf81e349
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
@@ -389,7 +389,7 @@ class _Whitened:
         self.family, self.means, factors = family, theta[0], family.factors(*theta)
         self.own, self.centre = np.linalg.inv(factors), np.zeros(theta[0].shape[1])
         self.constant = (np.log(weights) + family.peak(*theta))[:, None]
-        self.rows = _BATCH * int(np.clip(_NUMBERS / _BATCH / (self.means.size + len(self.means)), 1, 32))
+        self.rows = _BATCH * int(np.clip(2 * _NUMBERS / _BATCH / (self.means.size + len(self.means)), 1, 32))
 
     def whiten(self, X):
         Y = _buffer("F", *self.means.shape, X.shape[1])
