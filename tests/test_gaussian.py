@@ -1035,7 +1035,7 @@ def test_rows_in_other_types():
 
 def test_all_weights_zero():
     for settings in ({}, {"prior": "conjugate"}, {"n_restarts": 3}):
-        with pytest.raises(ValueError, match="at least one non-zero|n_samples = 0 with a weight above 0"):
+        with pytest.raises(ValueError, match="at least one non-zero|sample_weight is 0 for all rows"):
             GaussianMixture(2, **settings).fit(X, sample_weight=np.zeros(272))
     with pytest.raises(ValueError, match="NaN"):
         GaussianMixture(2).fit(X, sample_weight=np.full(272, np.nan))
