@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['GAUSSIANS', 'Family', 'Poisson', 'Bernoulli', 'Categorical', 'Full', 'Tied', 'Diag', 'Spherical', 'MixtureModel']
 
-# %% ../nbs/15_families.ipynb #0f620bca
+# %% ../nbs/15_families.ipynb #2983d25b
 import threading
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, singledispatch
 from math import prod
 from numbers import Integral
 
@@ -21,13 +21,16 @@ from .closed_forms import _pairs, mle_bernoulli, mle_categorical, mle_gaussian, 
 from .em import Expected
 from .gmm import _check_counts, _factors, full_covariances
 
-# %% ../nbs/15_families.ipynb #9ad17f70
+# %% ../nbs/15_families.ipynb #08c41afe
 @dataclass(frozen=True)
 class Family:
     """A distribution as a mixture sees it: log p(x) = eta . T(x), where T begins with 1 and eta with minus A.
 
     Observations are columns: X is (d, n), T(X) is (m, n), eta is (k, m). A subclass defines `size(d)`, `features(X, out)`,
-    `natural(*theta)` and `parameters(moments)`; theta is a tuple of arrays, (k, d, ...) the first of them."""
+    `natural(*theta)` and `parameters(moments)`; theta is a tuple of arrays, (k, d, ...) the first of them.
+    `spaces` names for each of these the set it lies in: real, positive, unit (from 0 to 1), simplex (the last axis sums
+    to 1) or positive_definite (symmetric matrices in the last two axes)."""
+    spaces = ("real",)
 
     def common(self, d):
         "How many of the last features have the same natural parameter in every component, and so cancel in the softmax."
@@ -64,9 +67,11 @@ def _log(p):
         raise ValueError(f"probabilities must be from 0 to 1, and rates 0 or more: got {p[~(p >= 0)][0]:g} for one of them or its complement")
     return np.log(np.maximum(p, 1e-300))
 
-# %% ../nbs/15_families.ipynb #bd418343
+# %% ../nbs/15_families.ipynb #ba557bce
 class Poisson(Family):
     "Independent counts with rates (k, d): T(x) = (1, x, -sum log x!), eta = (-sum of the rates, log rates, 1)."
+    spaces = ("positive",)
+
     def size(self, d):
         "1 + d + 1 features."
         return 2 + d
@@ -94,9 +99,11 @@ class Poisson(Family):
         "Rates are mean counts."
         return (mle_poisson(moments),)
 
-# %% ../nbs/15_families.ipynb #5ddfb1d7
+# %% ../nbs/15_families.ipynb #abe70416
 class Bernoulli(Family):
     "Independent zeros and ones with probabilities p (k, d): T(x) = (1, x), eta = (sum log(1 - p), log p / (1 - p))."
+    spaces = ("unit",)
+
     def size(self, d):
         "1 + d features."
         return 1 + d
@@ -118,11 +125,12 @@ class Bernoulli(Family):
         "Probabilities are mean answers."
         return (mle_bernoulli(moments),)
 
-# %% ../nbs/15_families.ipynb #0ba8360f
+# %% ../nbs/15_families.ipynb #0df0883e
 @dataclass(frozen=True)
 class Categorical(Family):
     "Independent codes 0 .. levels - 1 with probabilities p (k, d, levels): T(x) = (1, [x_j = c] for all j, c), eta = (0, log p)."
     levels: int
+    spaces = ("simplex",)
 
     def __post_init__(self):
         check_scalar(self.levels, "levels", Integral, min_val=1)
@@ -191,10 +199,10 @@ class _Gaussian(Family):
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
-# %% ../nbs/15_families.ipynb #d14c68da
+# %% ../nbs/15_families.ipynb #b7468269
 class Full(_Gaussian):
     "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
-    kind = "full"
+    kind, spaces = "full", ("real", "positive_definite")
 
     def size(self, d):
         "1 + d + d (d + 1) / 2 features."
@@ -233,10 +241,10 @@ class Tied(Full):
         "All the products."
         return d * (d + 1) // 2
 
-# %% ../nbs/15_families.ipynb #b4d6be54
+# %% ../nbs/15_families.ipynb #a22a2096
 class Diag(_Gaussian):
     "Gaussian, a variance per component and column: T(x) = (1, x, x^2), eta = (-A, m / v, -1 / 2v)."
-    kind = "diag"
+    kind, spaces = "diag", ("real", "positive")
 
     def size(self, d):
         "1 + 2 d features."
@@ -253,10 +261,10 @@ class Diag(_Gaussian):
         top = self.peak(means, covariances) - 0.5 * (means**2 / covariances).sum(axis=1)
         return np.c_[top, means / covariances, -0.5 / covariances]
 
-# %% ../nbs/15_families.ipynb #fcbd6c11
+# %% ../nbs/15_families.ipynb #47b8f3a1
 class Spherical(_Gaussian):
     "Gaussian, one variance per component: T(x) = (1, x, |x|^2), eta = (-A, m / v, -1 / 2v)."
-    kind = "spherical"
+    kind, spaces = "spherical", ("real", "positive")
 
     def size(self, d):
         "1 + d + 1 features."
@@ -354,7 +362,7 @@ def _softmax(fill, L, w):
     L *= np.divide(w, z, out=z)
     return log_likelihood
 
-# %% ../nbs/15_families.ipynb #d7c4acdd
+# %% ../nbs/15_families.ipynb #61601bb0
 class _Natural:
     "A mixture in natural form: logits eta T(x - centre), sums R T(x - centre)'."
     name = "moments"
@@ -380,7 +388,17 @@ class _Natural:
             moments = np.c_[moments, np.tile(common / k, (k, 1))]
         return moments, log_likelihood
 
-# %% ../nbs/15_families.ipynb #bf81e349
+    def table(self, X):
+        F, L = _buffer("F", self.eta.shape[1], X.shape[1]), _buffer("L", len(self.eta), X.shape[1])
+        self.family.features(X, F)
+        return np.add(self.eta @ F, self.level, out=L)
+
+    def sums(self, X, R):
+        F = _buffer("F", self.eta.shape[1], X.shape[1])
+        self.family.features(X, F)
+        return _outer(R, F)
+
+# %% ../nbs/15_families.ipynb #132bf14f
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
@@ -400,7 +418,13 @@ class _Whitened:
         return Y
 
     def logits(self, Y, out):
-        np.add(self.constant, -0.5 * np.einsum("kdn,kdn->kn", Y, Y), out=out)
+        return np.add(self.constant, -0.5 * np.einsum("kdn,kdn->kn", Y, Y), out=out)
+
+    def table(self, X):
+        return self.logits(self.whiten(X), _buffer("L", len(self.means), X.shape[1]))
+
+    def sums(self, X, R):
+        return np.array([self.family.sums(y, r) for y, r in zip(self.whiten(X), R)])
 
     def part(self, rows, w):
         Y, L = self.whiten(_columns(rows, self.centre, len(w))), _buffer("L", len(self.means), len(w))
@@ -422,7 +446,8 @@ def _columns(rows, centre, n):
     X[:, len(rows):] = X[:, :1]
     return X
 
-# %% ../nbs/15_families.ipynb #bc5de903
+# %% ../nbs/15_families.ipynb #a9269817
+@singledispatch
 def _expected(block, form):
     "Expected statistics of a block of rows, or of a pair (rows, sample_weight), under a bound mixture."
     rows, weight = _rows(block, len(form.centre))
@@ -439,7 +464,15 @@ def _expected(block, form):
         form.family.check(rows.T)
     return Expected({form.name: moments}, float(log_likelihood), float(len(rows) if weight is None else weight.sum()))
 
-# %% ../nbs/15_families.ipynb #cec30037
+# %% ../nbs/15_families.ipynb #364b992f
+def _theta(family, name, moments, weights, theta):
+    "Moments to parameters, from the coordinates in which `weights` and `theta` had them collected."
+    new = family.parameters(moments)
+    if name == "whitened":
+        return _coloured(family, new, theta)
+    return (new[0] + weights @ theta[0], new[1]) if isinstance(family, _Gaussian) else new
+
+# %% ../nbs/15_families.ipynb #09555926
 class MixtureModel:
     """A mixture of any `Family` as a model for `em`: its parameters are a tuple (weights, *theta).
 
@@ -448,7 +481,7 @@ class MixtureModel:
     def __init__(self,
         family:Family, # Such as `Full()`, `Poisson()` or `Categorical(3)`
     ):
-        self.family = family
+        self.family, self.spaces = family, ("simplex", *family.spaces)
 
     def expectation(self, params):
         "The function that turns a block into its `Expected`."
@@ -456,36 +489,35 @@ class MixtureModel:
 
     def maximization(self, expected, params):
         "Moments to parameters, in the coordinates in which they were collected."
-        (weights, theta), ((name, moments),) = _parameters(params), expected.statistics.items()
+        (name, moments), = expected.statistics.items()
         _check_counts(moments[:, 0] / max(min(1.0, expected.weight), 1e-300))
-        new = self.family.parameters(moments)
-        if name == "whitened":
-            new = _coloured(self.family, new, theta)
-        elif isinstance(self.family, _Gaussian):
-            new = new[0] + weights @ theta[0], new[1]
-        return moments[:, 0] / moments[:, 0].sum(), *new
+        return moments[:, 0] / moments[:, 0].sum(), *_theta(self.family, name, moments, *_parameters(params))
 
     def log_joint(self, params, X):
         "Log density of each row together with each label, shape (n, k)."
-        form = self.family.form(*_parameters(params))
-        return _log_joint(form, _rows(X, len(form.centre))[0])
+        return _log_joint(X, self.family.form(*_parameters(params)))
 
-# %% ../nbs/15_families.ipynb #8aa5bd1b
-def _log_joint(form, rows):
+# %% ../nbs/15_families.ipynb #5d07201b
+@singledispatch
+def _log_joint(block, form):
     "The table of log-joints, shape (n, k), under a bound mixture."
+    rows, _ = _rows(block, len(form.centre))
     table = np.empty((len(rows), len(form.own)))
     for start in range(0, len(rows), form.rows):
         part = rows[start:start + form.rows]
-        X = _columns(part, form.centre, _whole(len(part)))
-        L = _buffer("L", len(form.own), X.shape[1])
-        if form.name == "whitened":
-            form.logits(form.whiten(X), L)
-        else:
-            F = _buffer("F", form.eta.shape[1], X.shape[1])
-            form.family.features(X, F)
-            np.add(form.eta @ F, form.level, out=L)
-        table[start:start + form.rows] = L[:, :len(part)].T
+        table[start:start + form.rows] = form.table(_columns(part, form.centre, _whole(len(part))))[:, :len(part)].T
     return table
+
+@singledispatch
+def _moments(block, form, R):
+    "Sums of the features of the rows for each component, which count by its column of R (n, k), in the form's coordinates."
+    (rows, _), total = _rows(block, len(form.centre)), 0.0
+    for start in range(0, len(rows), form.rows):
+        part, n = rows[start:start + form.rows], _whole(len(rows[start:start + form.rows]))
+        r = _buffer("R", R.shape[1], n)
+        r[:, :len(part)], r[:, len(part):] = R[start:start + form.rows].T, 0
+        total = total + form.sums(_columns(part, form.centre, n), r)
+    return total
 
 # %% ../nbs/15_families.ipynb #31ae7a8b
 def _parameters(params):

@@ -330,6 +330,14 @@ class _Predicting(_Starting):
         scores = self.score_samples(X)
         return float(np.average(scores, weights=_check_weight(sample_weight, scores)))
 
+# %% ../nbs/16_mixture.ipynb #8b332fce
+def _method_of(cls):
+    "A decorator that makes a function a method of a class of an earlier chapter."
+    def add(function):
+        setattr(cls, function.__name__, function)
+        return function
+    return add
+
 # %% ../nbs/16_mixture.ipynb #be3bcc9b
 class _Criteria(_Predicting):
     "Criteria for choosing between fits; lower is better."

@@ -6,14 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 from scipy.stats import bernoulli, gamma, multivariate_normal, poisson
 
 from emlit import families, gmm
 from emlit.bound import posterior
 from emlit.data import load_faithful
 from emlit.em import e_step, em, in_blocks
-from emlit.families import GAUSSIANS, Bernoulli, Categorical, Diag, Family, Full, MixtureModel, Poisson, Spherical, Tied
+from emlit.families import GAUSSIANS, Bernoulli, Categorical, Diag, Family, Full, MixtureModel, Poisson, Spherical, Tied, _moments
 from emlit.likelihood import numerical_gradient
 
 TYPES = ["full", "tied", "diag", "spherical"]
@@ -538,3 +538,23 @@ def test_small_products_are_products(k, m, batches):
 def test_pieces_are_equal_but_the_last_and_leave_nothing_out(m, most, sizes):
     pieces = families._pieces(m, most)
     assert [p.stop - p.start for p in pieces] == sizes and [i for p in pieces for i in range(m)[p]] == list(range(m))
+
+
+@pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical()], ids=lambda f: f.kind)
+@pytest.mark.parametrize("narrow", [1.0, 1e-7], ids=["natural", "whitened"])
+def test_sums_for_given_responsibilities_are_those_of_the_e_step(family, narrow):
+    rng = np.random.default_rng(5)
+    n, k, d = 700, 3, 4
+    means, widths = rng.normal(size=(k, d)), narrow * rng.uniform(1, 2, size=k)
+    covariances = {"full": widths[:, None, None] * np.eye(d), "tied": widths[0] * np.eye(d),
+                   "diag": np.tile(widths[:, None], d), "spherical": widths}[family.kind]
+    params = np.full(k, 1 / k), means, covariances
+    X = means[rng.integers(k, size=n)] + np.sqrt(narrow) * rng.normal(size=(n, d))
+    model = MixtureModel(family)
+    ((name, moments),) = model.expectation(params)(X).statistics.items()
+    form = family.form(params[0], params[1:])
+    assert name == form.name == ("moments" if narrow == 1 else "whitened")
+    sums = _moments(X, form, softmax(model.log_joint(params, X), axis=1))
+    if family.kind == "tied":                                      # only the sum over components matters there
+        sums, moments = sums.sum(axis=0), moments.sum(axis=0)
+    equal(sums, moments, rtol=1e-9, atol=1e-9 * abs(moments).max())
