@@ -51,17 +51,24 @@ def per_iteration(n, d, k, kind, goal_sklearn, goal_onedal):
 
 
 def whole_fit(n, d, k, kind):
-    "From `fit` to convergence, the start included, at the same tolerance; and scikit-learn with its own default tolerance."
-    X, same = problem(n, d, k, kind)["X"], {"covariance_type": kind, "random_state": 0}
-    estimators = {"emlit": emlit.GaussianMixture(k, **same, n_jobs=-1),
-                  "scikit-learn": sklearn.mixture.GaussianMixture(k, **same, tol=1e-6, max_iter=1000),
-                  "scikit-learn, default tol": sklearn.mixture.GaussianMixture(k, **same, max_iter=1000),
-                  "emlit, start": emlit.GaussianMixture(k, **same, max_iter=0, n_jobs=-1)}
-    seconds, disturbed = in_turns({name: lambda e=e: timed(lambda: e.fit(X))[0] for name, e in estimators.items()}, 3)
+    """From `fit` to convergence, the start included, at the same tolerance; and scikit-learn with its own default tolerance.
+
+    Each round has a random_state of its own; the times and the heights are those of all of them."""
+    X, ends = problem(n, d, k, kind)["X"], {}
+    settings = {"emlit": (emlit.GaussianMixture, {"n_jobs": -1}), "emlit, start": (emlit.GaussianMixture, {"n_jobs": -1, "max_iter": 0}),
+                "scikit-learn": (sklearn.mixture.GaussianMixture, {"tol": 1e-6, "max_iter": 1000}),
+                "scikit-learn, default tol": (sklearn.mixture.GaussianMixture, {"max_iter": 1000})}
+    def fit(name):
+        cls, more = settings[name]
+        fitted = cls(k, covariance_type=kind, random_state=len(ends.setdefault(name, [])), **more)
+        seconds = timed(lambda: fitted.fit(X))[0]
+        ends[name].append((float(fitted.score(X)), int(fitted.n_iter_)))
+        return seconds
+    seconds, disturbed = in_turns({name: lambda name=name: fit(name) for name in settings}, ROUNDS)
     return {"N": n, "D": d, "K": k, "type": kind, "seconds": {name: float(np.median(s)) for name, s in seconds.items()},
             "ratio": {name: ratio(seconds[name], seconds["emlit"]) for name in ("scikit-learn", "scikit-learn, default tol")},
-            "log_likelihood": {name: float(e.score(X)) for name, e in estimators.items() if name != "emlit, start"},
-            "n_iter": {name: int(e.n_iter_) for name, e in estimators.items() if name != "emlit, start"}, "disturbed": disturbed}
+            "log_likelihood": {name: [l for l, _ in ends[name]] for name in settings if name != "emlit, start"},
+            "n_iter": {name: [m for _, m in ends[name]] for name in settings if name != "emlit, start"}, "disturbed": disturbed}
 
 
 # ---- memory: each fit in a process of its own ----------------------------------------------------

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import sklearn.mixture
+from scipy.special import logsumexp
 from scipy.stats import dirichlet, invgamma, invwishart, multivariate_normal, norm
 from sklearn import config_context
 from sklearn.base import clone
@@ -18,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from emlit import GaussianMixture, Mixture, Prior, gaussian, mixture
 from emlit.data import load_faithful
+from emlit.families import GAUSSIANS, MixtureModel
 from emlit.gmm import CollapseError, full_covariances
 from emlit.likelihood import numerical_gradient
 
@@ -575,6 +577,32 @@ def test_choice_of_rows_loses_nothing(monkeypatch):
             best.append(GaussianMixture(5, random_state=seed, n_init=3, tol=1e-5, reg_covar=0).fit(rows).lower_bound_)
         gaps.append(best[0] - best[1])
     assert min(gaps) > -1e-3, gaps
+
+
+def test_best_of_several_starts_from_a_choice_of_rows(monkeypatch):
+    "Each is tried on the same rows; the fit begins with the highest, and is the same on two threads."
+    tried, real = [], mixture._tried
+    def watch(model, theta, data):
+        tried.append((*real(model, theta, data), np.concatenate([block for block in data()])))
+        return tried[-1][:2]
+    monkeypatch.setattr(mixture, "_tried", watch)
+    rows = crowd(24_000, 2, d=6, k=6)
+    start = quiet(lambda: GaussianMixture(6, covariance_type="tied", random_state=2, max_iter=0, n_jobs=2).fit(rows))
+    values = [value for value, *_ in tried]
+    assert len(values) == 4 and max(values) > min(values) + 1
+    np.testing.assert_array_equal(start.means_, tried[int(np.argmax(values))][1][1])
+    for value, theta, seen in tried:                               # with the rounds that led so high
+        np.testing.assert_allclose(logsumexp(MixtureModel(GAUSSIANS["tied"]).log_joint(theta, seen), axis=1).sum(), value, rtol=1e-10)
+        np.testing.assert_array_equal(seen, tried[0][2])
+    again = quiet(lambda: GaussianMixture(6, covariance_type="tied", random_state=2, max_iter=0).fit(rows))
+    np.testing.assert_array_equal(again.means_, start.means_)
+
+
+def test_a_given_start_is_not_moved():
+    rows = crowd(24_000, 0)
+    given = rows[:5]
+    start = quiet(lambda: GaussianMixture(5, means_init=given, random_state=0, max_iter=0).fit(rows))
+    np.testing.assert_array_equal(start.means_, given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
