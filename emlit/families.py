@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['GAUSSIANS', 'Family', 'Poisson', 'Bernoulli', 'Categorical', 'Full', 'Tied', 'Diag', 'Spherical', 'MixtureModel']
 
-# %% ../nbs/15_families.ipynb #2983d25b
+# %% ../nbs/15_families.ipynb #aedab35c
 import threading
 from dataclasses import dataclass
-from functools import partial, singledispatch
+from functools import cached_property, partial, singledispatch
 from math import prod
 from numbers import Integral
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from scipy.linalg.lapack import dtrtri
 from scipy.special import gammaln
 from sklearn.utils.validation import check_scalar
 
@@ -170,16 +171,46 @@ def _buffer(name, *shape):
         held[name] = raw[-raw.ctypes.data % 64 // 8:][:size]
     return held[name][:size].reshape(shape)
 
-# %% ../nbs/15_families.ipynb #c6b1de30
+# %% ../nbs/15_families.ipynb #9ffa37fa
+class _Matrices:
+    "Covariance matrices C (k, d, d) and what is made of them, each once. Raises `ValueError` that names the component that has no factor."
+    def __init__(self, C):
+        self.C = C.copy()
+        try:
+            self.factors = np.linalg.cholesky(C)
+        except np.linalg.LinAlgError:
+            self.factors = np.array(_factors(C))
+
+    @cached_property
+    def inverses(self):
+        return np.array([dtrtri(L.T)[0].T for L in self.factors])    # LAPACK counts in columns, and sees an upper triangle
+
+    @cached_property
+    def precisions(self):
+        return self.inverses.mT @ self.inverses
+
+def _worked_out(C):
+    "The `_Matrices` of C, (k, d, d), to be read only."
+    held = _buffers.__dict__.setdefault("matrices", [])
+    for known in held:
+        if np.array_equal(known.C, C):
+            return known
+    new = _Matrices(C)
+    held[:] = [new, *held[:1]] if C.size <= 300_000 else []
+    return new
+
+# %% ../nbs/15_families.ipynb #47ef6246
 class _Gaussian(Family):
     "What the Gaussian families share. theta is (means, covariances), in scikit-learn's shapes for the kind."
+    def matrices(self, means, covariances):
+        "The covariance matrices, k of them or, if they are tied, one."
+        C = full_covariances(covariances, self.kind, *means.shape)
+        return _worked_out(C[:1] if self.kind == "tied" else C)
+
     def factors(self, means, covariances):
         "Lower Cholesky factors, shape (k, d, d). Raises `ValueError` that names the component that has none."
-        matrices = full_covariances(covariances, self.kind, *means.shape)
-        try:
-            return np.linalg.cholesky(matrices)
-        except np.linalg.LinAlgError:
-            return np.array(_factors(matrices))
+        factors = self.matrices(means, covariances).factors
+        return np.broadcast_to(factors, (len(means), *factors.shape[1:]))
 
     def peak(self, means, covariances):
         "Log density at the mean, shape (k,)."
@@ -188,7 +219,7 @@ class _Gaussian(Family):
 
     def form(self, weights, theta):
         "Natural on centred data, or whitened where that would lose digits."
-        (means, covariances), _ = theta, self.factors(*theta)
+        (means, covariances), _ = theta, self.peak(*theta)           # which raises where they are no covariances
         wide = self.kind == "full" and means.shape[1] >= _WIDE
         fine = not wide and _lost(self, means - weights @ means, covariances) < _MOST_LOST
         return (_Natural if fine else _Whitened)(self, weights, theta)
@@ -199,7 +230,7 @@ class _Gaussian(Family):
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
-# %% ../nbs/15_families.ipynb #b7468269
+# %% ../nbs/15_families.ipynb #8dfd898a
 class Full(_Gaussian):
     "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
     kind, spaces = "full", ("real", "positive_definite")
@@ -227,10 +258,10 @@ class Full(_Gaussian):
 
     def natural(self, means, covariances):
         "Natural parameters from means and covariances."
-        inverse = np.linalg.inv(self.factors(means, covariances))
-        P, (i, j) = inverse.mT @ inverse, _pairs(means.shape[1])
+        P, (i, j) = self.matrices(means, covariances).precisions, _pairs(means.shape[1])
         linear = (P @ means[..., None])[..., 0]
-        return np.c_[self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, P[:, i, j] * np.where(i == j, -0.5, -1)]
+        products = np.broadcast_to(P[:, i, j] * np.where(i == j, -0.5, -1), (len(means), len(i)))
+        return np.c_[self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, products]
 
 # %% ../nbs/15_families.ipynb #376a9b19
 class Tied(Full):
@@ -241,8 +272,18 @@ class Tied(Full):
         "All the products."
         return d * (d + 1) // 2
 
-# %% ../nbs/15_families.ipynb #a22a2096
-class Diag(_Gaussian):
+# %% ../nbs/15_families.ipynb #2d17a3a5
+class _Variances(_Gaussian):
+    "What the kinds with variances share."
+    def peak(self, means, covariances):
+        "Log density at the mean, shape (k,)."
+        v, (k, d) = np.asarray(covariances), means.shape
+        if v.shape != ((k, d) if self.kind == "diag" else (k,)) or not (v > 0).all():
+            return super().peak(means, covariances)
+        return -0.5 * np.log(v).reshape(k, -1).sum(axis=1) * (1 if self.kind == "diag" else d) - d * _HALF_LOG_2PI
+
+# %% ../nbs/15_families.ipynb #31375ce4
+class Diag(_Variances):
     "Gaussian, a variance per component and column: T(x) = (1, x, x^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "diag", ("real", "positive")
 
@@ -261,8 +302,8 @@ class Diag(_Gaussian):
         top = self.peak(means, covariances) - 0.5 * (means**2 / covariances).sum(axis=1)
         return np.c_[top, means / covariances, -0.5 / covariances]
 
-# %% ../nbs/15_families.ipynb #47b8f3a1
-class Spherical(_Gaussian):
+# %% ../nbs/15_families.ipynb #5c688b92
+class Spherical(_Variances):
     "Gaussian, one variance per component: T(x) = (1, x, |x|^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "spherical", ("real", "positive")
 
@@ -282,7 +323,7 @@ class Spherical(_Gaussian):
 
 GAUSSIANS = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 
-# %% ../nbs/15_families.ipynb #08e66b6b
+# %% ../nbs/15_families.ipynb #8dcf7665
 _MOST_LOST, _WIDE = 1e-10, 90    # nats a row; columns from which the whitened form is also the faster one
 
 def _lost(family, means, covariances):
@@ -291,9 +332,8 @@ def _lost(family, means, covariances):
         variances = np.reshape(covariances, (len(means), -1))
         terms = (1 + means**2 / variances).sum(axis=1)
     else:
-        inverse = np.linalg.inv(family.factors(means, covariances))
         a = np.sqrt(means**2 + np.diagonal(covariances, axis1=-2, axis2=-1))
-        terms = ((a[:, None] @ abs(inverse.mT @ inverse))[:, 0] * a).sum(axis=1)
+        terms = ((a[:, None] @ abs(family.matrices(means, covariances).precisions))[:, 0] * a).sum(axis=1)
     return 0.5 * np.finfo(float).eps * terms.max()
 
 # %% ../nbs/15_families.ipynb #bb319edb
@@ -398,14 +438,14 @@ class _Natural:
         self.family.features(X, F)
         return _outer(R, F)
 
-# %% ../nbs/15_families.ipynb #132bf14f
+# %% ../nbs/15_families.ipynb #15c717b5
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
 
     def __init__(self, family, weights, theta):
-        self.family, self.means, factors = family, theta[0], family.factors(*theta)
-        self.own, self.centre = np.linalg.inv(factors), np.zeros(theta[0].shape[1])
+        self.family, self.means, inverses = family, theta[0], family.matrices(*theta).inverses
+        self.own, self.centre = np.broadcast_to(inverses, (len(self.means), *inverses.shape[1:])), np.zeros(self.means.shape[1])
         self.constant = (np.log(weights) + family.peak(*theta))[:, None]
         self.rows = _BATCH * int(np.clip(2 * _NUMBERS / _BATCH / (self.means.size + len(self.means)), 1, 32))
 

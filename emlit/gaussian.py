@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Prior', 'GaussianMixture']
 
-# %% ../nbs/17_gaussian.ipynb #5b58f5b7
+# %% ../nbs/17_gaussian.ipynb #ae4bc449
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -19,7 +20,7 @@ from scipy.special import logsumexp
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
-from .families import GAUSSIANS, MixtureModel
+from .families import GAUSSIANS, MixtureModel, _worked_out
 from .gmm import CollapseError, _scatter
 from .mixture import _CONSTRAINTS, _HISTORY, _blocks, _climb, _Climbed, _Criteria, _draw_counts, _owners
 
@@ -38,7 +39,7 @@ def _gaussian_start(X, R, kind):
     S /= counts.reshape(-1, *[1] * (S.ndim - 1))
     return counts / counts.sum(), means, S.mean(axis=1) if kind == "spherical" else S
 
-# %% ../nbs/17_gaussian.ipynb #9cf63f28
+# %% ../nbs/17_gaussian.ipynb #c93e8404
 def _by_column(covariances, kind, shape):
     "The variances of each component in each column, shape (k, d)."
     v = covariances.diagonal(axis1=-2, axis2=-1) if kind in ("full", "tied") else covariances
@@ -50,13 +51,19 @@ def _widened(covariances, kind, amount):
         return covariances + (amount if kind == "full" else amount.max(axis=0))[..., None] * np.eye(amount.shape[1])
     return covariances + (amount if kind == "diag" else amount.max(axis=1))
 
+def _precision_by_column(covariances, kind, shape):
+    "The diagonals of the inverse covariances, shape (k, d)."
+    if kind in ("diag", "spherical"):
+        return _by_column(1 / covariances, kind, shape)
+    return np.broadcast_to((_worked_out(covariances.reshape(-1, *covariances.shape[-2:])).inverses**2).sum(axis=1), shape)
+
 def _price(shares, new, old, kind, amount):
     "What the amounts added may have cost in log-likelihood, per row: the sum in (17.3), with N_k / N in `shares`."
     if not amount.any():
         return 0.0
     amount = _by_column(_widened(np.zeros_like(new[2]), kind, amount), kind, new[1].shape)
-    P = [_by_column(np.linalg.inv(C) if kind in ("full", "tied") else 1 / C, kind, amount.shape) for C in (old[2], new[2])]
-    return 0.5 * (shares[:, None] * amount * (P[0] - P[1])).sum()
+    before, after = (_precision_by_column(C, kind, amount.shape) for C in (old[2], new[2]))
+    return 0.5 * (shares[:, None] * amount * (before - after)).sum()
 
 # %% ../nbs/17_gaussian.ipynb #0a408988
 def _noise(new, old, kind, name):
@@ -71,13 +78,19 @@ def _noise(new, old, kind, name):
     low = ~(_by_column(new[2], kind, shape) > 1e-13 * scale)
     return np.where(low.any(axis=1, keepdims=True), 1e-13 * scale, 0)
 
-# %% ../nbs/17_gaussian.ipynb #6ee2da84
+# %% ../nbs/17_gaussian.ipynb #76237a33
 def _thinness(covariances, kind):
-    "Each component's variances, shape (k, d) or (k, 1), and the smallest eigenvalue of its correlations, shape (k,)."
+    """Each component's variances, shape (k, d) or (k, 1), and the smallest eigenvalue of its correlations, shape (k,).
+
+    Where all of the latter are clearly above 0, one over the sum of the inverse eigenvalues does, which is smaller and cheaper."""
     if kind not in ("full", "tied"):
         return covariances.reshape(len(covariances), -1), np.ones(len(covariances))
     C = covariances.reshape(-1, *covariances.shape[-2:])
     variances = C.diagonal(axis1=1, axis2=2)
+    with suppress(ValueError):
+        inverse_sum = (variances * _precision_by_column(C, kind, variances.shape)).sum(axis=1)
+        if (inverse_sum < 1e10).all():
+            return variances, 1 / inverse_sum
     scale = np.sqrt(np.where(variances > 0, variances, 1))
     return variances, np.linalg.eigvalsh(C / scale[:, :, None] / scale[:, None])[:, 0]
 

@@ -1,5 +1,6 @@
 """Exponential families and their mixtures in emlit.families: densities, moments, rounds of EM, digits, weights, errors."""
 import pickle
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -558,3 +559,32 @@ def test_sums_for_given_responsibilities_are_those_of_the_e_step(family, narrow)
     if family.kind == "tied":                                      # only the sum over components matters there
         sums, moments = sums.sum(axis=0), moments.sum(axis=0)
     equal(sums, moments, rtol=1e-9, atol=1e-9 * abs(moments).max())
+
+
+def test_matrices_are_worked_out_anew_when_they_change():
+    "Kept by their values, not by the array that holds them; the last two of this thread."
+    C = np.eye(3)[None].repeat(2, axis=0)
+    first = families._worked_out(C)
+    C[1] *= 4
+    second = families._worked_out(C)
+    equal(second.factors[1], 2 * np.eye(3))
+    equal(second.precisions @ C, np.eye(3)[None].repeat(2, axis=0))
+    equal(first.factors[1], np.eye(3))
+    assert families._worked_out(C.copy()) is second and families._worked_out(np.eye(3)[None].repeat(2, axis=0)) is first
+    families._worked_out(9 * C)
+    assert families._worked_out(C) is second and families._worked_out(np.eye(3)[None].repeat(2, axis=0)) is not first
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_many_columns_with_variances_need_no_matrices(kind):
+    "With 3000 columns and 4 components matrices would take 288 MB."
+    rng, d = np.random.default_rng(0), 3000
+    params = np.full(4, 0.25), rng.normal(size=(4, d)), np.ones((4, d) if kind == "diag" else 4)
+    rows = params[1][rng.integers(4, size=40)] + rng.normal(size=(40, d))
+    model = MixtureModel(GAUSSIANS[kind])
+    tracemalloc.start()
+    expected = model.expectation(params)(rows)
+    model.maximization(expected, params)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
