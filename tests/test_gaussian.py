@@ -1187,3 +1187,17 @@ def test_fewer_different_rows_than_components():
         quiet(lambda: GaussianMixture(4, n_restarts=5, random_state=0).fit(rows))
     assert "seed" not in str(caught.value)
     assert np.isfinite(quiet(lambda: GaussianMixture(4, prior="conjugate", random_state=0).fit(rows)).lower_bound_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_precisions_by_column_are_the_diagonals_of_the_inverses(kind):
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((3, 4, 4))
+    full = A @ A.mT + np.eye(4)
+    C = {"full": full, "tied": full[0], "diag": full.diagonal(axis1=1, axis2=2), "spherical": full[:, 0, 0]}[kind]
+    wanted = np.linalg.inv(full_covariances(C, kind, 3, 4)).diagonal(axis1=1, axis2=2)
+    np.testing.assert_allclose(gaussian._precision_by_column(C, kind, (3, 4)), wanted, rtol=1e-10, strict=True)
+    variances, thinnest = gaussian._thinness(C, kind)
+    for R, value in zip(full_covariances(C, kind, 3, 4), thinnest):
+        R = R / np.sqrt(np.outer(np.diag(R), np.diag(R)))
+        assert np.linalg.eigvalsh(R)[0] / 4 - 1e-12 <= value <= np.linalg.eigvalsh(R)[0] + 1e-12
