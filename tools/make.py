@@ -134,8 +134,9 @@ def mutants():
 
 
 def bench():
-    "measure speed and memory beside scikit-learn and oneDAL, on an idle machine (about 20 minutes)"
+    "measure speed and memory beside other libraries, on an idle machine (about 30 minutes)"
     onedal()
+    install(*settings()["bench_requirements"].split())
     python("-m", "benchmarks")
     print("\nThe page of benchmarks shows the new figures after: make book")
 
