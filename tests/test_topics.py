@@ -1,0 +1,588 @@
+"""LDA of emlit.topics: batches of documents against loops, the bound against chapter 33, the estimator against scikit-learn's."""
+import pickle
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.decomposition
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
+from scipy.special import digamma, gammaln, logsumexp
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from emlit.em import e_step, em, in_blocks
+from emlit.lda import elbo, expected_log, sample_corpus, update_documents
+from emlit.likelihood import numerical_gradient
+from emlit.topics import DocumentModel, LatentDirichletAllocation, TopicModel, _batches, _corpus, _occurring
+
+
+def close(actual, desired, rtol=1e-9, **kwargs):
+    np.testing.assert_allclose(actual, np.asarray(desired), rtol=rtol, **kwargs)
+
+
+def written(n=120, v=40, k=4, length=60, seed=0, alpha=.2, eta=.1):
+    "A corpus that LDA wrote, and its topics."
+    rng = np.random.default_rng(seed)
+    topics = rng.dirichlet(np.full(v, eta), size=k)
+    return csr_array(sample_corpus(np.full(k, alpha), topics, rng.poisson(length, size=n), rng)[0]), topics
+
+
+def start(X, k=4, seed=0, alpha=.3, eta=.2):
+    rng = np.random.default_rng(seed)
+    n, v = X.shape
+    return np.full(k, alpha), np.asarray(eta), rng.gamma(100, .01, size=(k, v)), rng.gamma(100, .01, size=(n, k))
+
+
+def quiet(**settings):
+    "An estimator that does not complain about few passes."
+    return LatentDirichletAllocation(**{"tol": 0, "random_state": 0} | settings)
+
+
+def slow_updates(X, gamma, alpha, log_topics, updates):
+    "Document by document and word by word, all in logarithms."
+    X, gamma = np.asarray(X.todense()), gamma.copy()
+    for d in range(len(X)):
+        for _ in range(updates):
+            new = np.array(alpha, dtype=float)
+            for w in np.flatnonzero(X[d]):
+                log_phi = digamma(gamma[d]) + log_topics[:, w]
+                new += X[d, w] * np.exp(log_phi - logsumexp(log_phi))
+            gamma[d] = new
+    return gamma
+
+
+def slow_bound(X, alpha, eta, lam, gamma):
+    "The full bound, term by term, with phi written out."
+    X, total = np.asarray(X.todense()), 0.0
+    log_beta = digamma(lam) - digamma(lam.sum(axis=1, keepdims=True))
+    for d in range(len(X)):
+        log_theta = digamma(gamma[d]) - digamma(gamma[d].sum())
+        total += gammaln(alpha.sum()) - gammaln(alpha).sum() + ((alpha - 1) * log_theta).sum()
+        total -= gammaln(gamma[d].sum()) - gammaln(gamma[d]).sum() + ((gamma[d] - 1) * log_theta).sum()
+        for w in np.flatnonzero(X[d]):
+            log_phi = log_theta + log_beta[:, w] - logsumexp(log_theta + log_beta[:, w])
+            total += X[d, w] * (np.exp(log_phi) * (log_theta + log_beta[:, w] - log_phi)).sum()
+    for row, log_row in zip(lam, log_beta):
+        total += gammaln(eta * len(row)) - len(row) * gammaln(eta) + ((eta - 1) * log_row).sum()
+        total -= gammaln(row.sum()) - gammaln(row).sum() + ((row - 1) * log_row).sum()
+    return total
+
+
+# ---- documents in batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [np.full(4, .3), np.array([.01, .5, 2.0, .1])])
+def test_updates_are_those_of_the_loop(alpha):
+    X, _ = written(n=23)
+    _, _, lam, gamma = start(X)
+    for updates in (1, 6):
+        part = DocumentModel(updates, 0).expectation((alpha, expected_log(lam), gamma))(X)
+        close(part.statistics["gamma"].join(23), slow_updates(X, gamma, alpha, expected_log(lam), updates), rtol=1e-8)
+        assert part.statistics["updates"] == 23 * updates and part.weight == 23
+
+
+def test_no_update_leaves_gamma_alone():
+    X, _ = written(n=9)
+    alpha, _, lam, gamma = start(X)
+    part = DocumentModel(0).expectation((alpha, expected_log(lam), gamma))(X)
+    np.testing.assert_array_equal(part.statistics["gamma"].join(9), gamma)
+
+
+def test_bound_is_the_full_elbo():
+    X, _ = written(n=17)
+    alpha, eta, lam, gamma = params = start(X)
+    part = TopicModel(updates=4).expectation(params)(X)
+    after = part.statistics["gamma"].join(17)
+    close(part.log_likelihood, slow_bound(X, alpha, float(eta), lam, after), rtol=1e-11)
+    close(part.log_likelihood, elbo(X, alpha, float(eta), lam, after), rtol=1e-11)
+    close(part.statistics["log_shares"], expected_log(after).sum(axis=0))
+
+
+def test_counts_of_topics_are_the_sums_of_phi():
+    X, _ = written(n=11)
+    alpha, _, lam, gamma = start(X)
+    part = DocumentModel(3, 0).expectation((alpha, expected_log(lam), gamma))(X)
+    logs = expected_log(part.statistics["gamma"].join(11))[:, :, None] + expected_log(lam)
+    phi = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
+    close(part.statistics["topic_words"], np.einsum("dw,dkw->kw", X.toarray(), phi), rtol=1e-8, atol=1e-12)
+
+
+def test_tiny_priors_neither_overflow_nor_lose_words():
+    "exp(psi(gamma)) is 0 in floating point for gamma below 1e-3: each word is dealt out all the same."
+    X, _ = written(n=30)
+    lam = np.random.default_rng(0).gamma(1e-3, size=(4, 40)) + 1e-4
+    gamma = np.full((30, 4), 1e-4)
+    part = DocumentModel(5, 0).expectation((np.full(4, 1e-4), expected_log(lam), gamma))(X)
+    close(part.statistics["topic_words"].sum(), X.sum())
+    close(part.statistics["gamma"].join(30).sum(axis=1), 4e-4 + X.sum(axis=1))
+    assert np.isfinite(part.log_likelihood)
+
+
+def test_a_word_that_no_topic_knows_does_not_spoil_the_bound():
+    "exp(E[log share]) is 0 for it in every topic."
+    lam = np.array([[5.0, 1, 1e-3], [1, 5, 1e-3]])
+    X, alpha, gamma = csr_array([[3.0, 1, 2]]), np.full(2, .5), np.array([[1.0, 1]])
+    part = DocumentModel(50, 0).expectation((alpha, expected_log(lam), gamma))(X)
+    after = part.statistics["gamma"].join(1)
+    close(part.log_likelihood + 0, slow_bound(X, alpha, .5, lam, after) - slow_bound(0 * X, alpha, .5, lam, alpha[None]))
+    close(after.sum(), 7)
+
+
+def test_documents_settle_one_by_one():
+    "What comes out for a document does not depend on the others."
+    X, _ = written(n=200)
+    alpha, _, lam, gamma = start(X)
+    model = DocumentModel(100, 1e-2)
+    together = model.expectation((alpha, expected_log(lam), gamma))(X)
+    alone = [model.expectation((alpha, expected_log(lam), gamma[[i]]))(X[[i]]) for i in range(200)]
+    close(together.statistics["gamma"].join(200), np.vstack([part.statistics["gamma"].join(1) for part in alone]), rtol=1e-8)
+    assert together.statistics["updates"] == sum(part.statistics["updates"] for part in alone)
+    assert 200 < together.statistics["updates"] < 200 * 100
+
+
+def test_batches_hold_every_entry_once():
+    sizes = [0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 500, 0, 7, 7, 7]
+    X = csr_array((np.ones(sum(sizes)), np.concatenate([np.arange(s) for s in sizes]), np.cumsum([0, *sizes])), shape=(len(sizes), 500))
+    places = [p for _, p in _batches(X, 3)]
+    assert sorted(np.concatenate([p[p < X.nnz] for p in places]).tolist()) == list(range(X.nnz))
+    assert sorted(np.concatenate([r for r, _ in _batches(X, 3)]).tolist()) == list(range(len(sizes)))
+    assert sum(p.size for p in places) < 1.3 * X.nnz + 2 * len(sizes)
+
+
+def test_batches_stay_small():
+    X, _ = written(n=3000, v=300)
+    assert max(places.size for _, places in _batches(X, 50)) * 50 <= 130_000
+
+
+def test_occurring_words():
+    X = csr_array([[0, 2.0, 0, 1], [0, 1, 0, 0]])
+    words, fewer = _occurring(X)
+    assert words.tolist() == [1, 3] and fewer.toarray().tolist() == [[2, 1], [1, 0]]
+    words, fewer = _occurring(csr_array((2, 4)))
+    assert words.tolist() == [0] and fewer.shape == (2, 1)
+
+
+# ---- the engine ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("updates", [1, 3, 40])
+@pytest.mark.parametrize("learn", [{}, {"learn_alpha": "symmetric"}, {"learn_alpha": "free", "learn_eta": True}])
+def test_the_bound_never_falls(updates, learn):
+    X, _ = written()
+    run = em(TopicModel(updates=updates, **learn), start(X), _corpus(X), tol=0, max_iter=60, warn=False)
+    assert (np.diff(run.history) >= -1e-9 * abs(run.history[-1])).all() and run.history[-1] > run.history[0] + 100
+
+
+def test_blocks_and_threads_change_nothing():
+    X, _ = written(n=100)
+    params, model = start(X), TopicModel()
+    whole = model.expectation(params)(X)
+    parts = e_step(model, params, lambda: ((rows, X[rows]) for rows in in_blocks(np.arange(100), 7)()))
+    close(parts.log_likelihood, whole.log_likelihood)
+    close(parts.statistics["topic_words"], whole.statistics["topic_words"])
+    close(parts.statistics["gamma"].join(100), whole.statistics["gamma"].join(100))
+    X, _ = written(n=6000, length=15)
+    one, two = (quiet(n_components=4, max_iter=5, n_jobs=n).fit(X) for n in (1, 2))
+    np.testing.assert_array_equal(one.components_, two.components_)
+    np.testing.assert_array_equal(one.transform(X), two.transform(X))
+
+
+def test_blocks_are_views_of_the_corpus():
+    X, _ = written(n=6000, length=15)
+    blocks = list(_corpus(X)())
+    assert [len(rows) for rows, _ in blocks] == [1500] * 4
+    for rows, part in blocks:
+        np.testing.assert_array_equal(part.toarray(), X[rows].toarray())
+        assert np.shares_memory(part.data, X.data) and np.shares_memory(part.indices, X.indices)
+
+
+def test_blocks_may_come_in_any_order():
+    X, _ = written(n=30)
+    params, model = start(X), TopicModel()
+    mixed = np.random.default_rng(0).permutation(30)
+    part = e_step(model, params, lambda: ((rows, X[rows]) for rows in (mixed[:7], mixed[7:])))
+    whole = model.expectation(params)(X)
+    close(part.statistics["gamma"].join(30), whole.statistics["gamma"].join(30))
+    close(part.statistics["bounds"].join(30), whole.statistics["bounds"].join(30))
+
+
+def test_a_document_left_out_is_noticed():
+    X, _ = written(n=10)
+    params, model = start(X), TopicModel()
+    part = e_step(model, params, lambda: iter([(np.arange(9), X[:9])]))
+    with pytest.raises(ValueError, match="pass each document exactly once"):
+        model.maximization(part, params)
+
+
+def slope(f, x):
+    "Largest derivative of f in the logarithms of x, by finite differences."
+    return abs(numerical_gradient(lambda v: f(np.exp(v).reshape(np.shape(x))), np.log(x).ravel())).max()
+
+
+def test_a_tight_fit_is_stationary():
+    "Finite differences of the bound are zero in log lambda and log gamma."
+    X, _ = written(n=15, v=8, k=3, length=40)
+    run = em(TopicModel(updates=10, tol=0), start(X, 3, alpha=.8, eta=.8), X, tol=0, max_iter=700, warn=False)
+    alpha, eta, lam, _ = run.params
+    gamma = e_step(TopicModel(updates=400, tol=0), run.params, X).statistics["gamma"].join(15)
+    assert slope(lambda v: elbo(X, alpha, float(eta), v, gamma), lam) < 1e-4
+    assert slope(lambda v: elbo(X, alpha, float(eta), lam, v), gamma) < 1e-4
+    assert slope(lambda v: elbo(X, alpha, float(eta), v, gamma), lam * 1.1 ** np.arange(3)[:, None]) > .1
+
+
+def test_learnt_priors_are_stationary():
+    "After an M-step, in log alpha and log eta."
+    X, _ = written(n=30, v=12, k=3, length=40)
+    model, params = TopicModel(learn_alpha="free", learn_eta=True), start(X, 3)
+    alpha, eta, lam, gamma = model.maximization(model.expectation(params)(X), params)
+    assert slope(lambda v: elbo(X, v, float(eta), lam, gamma), alpha) < 1e-4
+    assert slope(lambda v: elbo(X, alpha, float(v[0]), lam, gamma), np.array([float(eta)])) < 1e-4
+    alpha, _, lam, gamma = TopicModel(learn_alpha="symmetric").maximization(model.expectation(params)(X), params)
+    assert np.ptp(alpha) == 0 and slope(lambda v: elbo(X, np.full(3, v[0]), .2, lam, gamma), alpha[:1]) < 1e-4
+
+
+def test_one_update_is_that_of_chapter_33():
+    X, _ = written(n=20)
+    alpha, _, lam, gamma = params = start(X)
+    model = TopicModel(updates=1, tol=0)
+    _, _, _, new = model.maximization(model.expectation(params)(X), params)
+    close(new, update_documents(X, gamma, alpha, expected_log(lam)))
+
+
+# ---- beside scikit-learn -------------------------------------------------------------------------
+
+
+@parametrize_with_checks([quiet(n_components=3, max_iter=5), quiet(n_components=2, learning_method="online", max_iter=3, n_jobs=2)])
+def test_scikit_learn_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+def both(X, passes, **settings):
+    settings = {"n_components": 4, "random_state": 5, "mean_change_tol": 1e-7, "max_doc_update_iter": 500, "max_iter": passes} | settings
+    theirs = sklearn.decomposition.LatentDirichletAllocation(**settings).fit(X)
+    ours = LatentDirichletAllocation(**settings, tol=0, start_batches=0, pass_updates=500).fit(X)
+    return ours, theirs
+
+
+def test_the_first_pass_is_scikit_learns():
+    X, _ = written()
+    ours, theirs = both(X, 1, doc_topic_prior=.7)
+    close(ours.components_, theirs.components_, rtol=1e-4)
+    close(ours.transform(X), theirs.transform(X), atol=1e-5)
+    close(np.exp(-ours.score(X) / X.sum()), theirs.bound_, rtol=1e-5)
+    assert ours.n_iter_ == theirs.n_iter_ and ours.n_batch_iter_ == theirs.n_batch_iter_
+
+
+def test_the_limit_is_scikit_learns():
+    "Where the topics are far apart, the ascent from the same start ends at the same topics."
+    X, _ = written(n=100, k=3, length=200, eta=.05)
+    settings = {"n_components": 3, "random_state": 1, "mean_change_tol": 1e-6, "max_doc_update_iter": 300}
+    theirs = sklearn.decomposition.LatentDirichletAllocation(**settings, max_iter=100).fit(X)
+    ours = LatentDirichletAllocation(**settings, max_iter=500, tol=1e-9, start_batches=0, pass_updates=300).fit(X)
+    close(ours.components_, theirs.components_, rtol=1e-2, atol=1e-2)
+    assert ours.lower_bound_ > theirs.score(X) - 1e-6 * abs(ours.lower_bound_)
+
+
+@pytest.mark.parametrize("size", [7, 128])
+def test_online_is_scikit_learns(size):
+    X, _ = written()
+    ours, theirs = both(X, 4, learning_method="online", batch_size=size, learning_decay=.6, learning_offset=5.0)
+    close(ours.components_, theirs.components_, rtol=1e-4)
+    assert ours.n_batch_iter_ == theirs.n_batch_iter_ and ours.n_iter_ == 4
+
+
+def test_partial_fit_is_an_online_pass():
+    X, _ = written()
+    settings = {"n_components": 4, "random_state": 2, "total_samples": 500, "batch_size": 50}
+    ours, theirs = quiet(**settings), sklearn.decomposition.LatentDirichletAllocation(**settings)
+    for rows in (slice(0, 70), slice(70, 120)):
+        ours.partial_fit(X[rows])
+        theirs.partial_fit(X[rows])
+    close(ours.components_, theirs.components_, rtol=1e-4)
+    whole = quiet(n_components=4, random_state=2, learning_method="online", batch_size=50, max_iter=1).fit(X)
+    again = quiet(n_components=4, random_state=2, total_samples=120, batch_size=50).partial_fit(X)
+    close(again.components_, whole.components_)
+
+
+def test_the_same_components_transform_the_same():
+    X, _ = written()
+    theirs = sklearn.decomposition.LatentDirichletAllocation(4, random_state=0, max_iter=20).fit(X)
+    ours = quiet(n_components=4, max_iter=1).fit(X)
+    ours.components_ = theirs.components_
+    close(ours.transform(X), theirs.transform(X), atol=1e-6)
+    close(ours.transform(X, normalize=False).sum(axis=1), 1 + X.sum(axis=1))
+    close(ours.score(X), theirs.score(X), rtol=1e-6)
+    close(ours.exp_dirichlet_component_, theirs.exp_dirichlet_component_, rtol=1e-5)
+    assert ours.get_feature_names_out().tolist() == theirs.get_feature_names_out().tolist()
+
+
+def test_settings_are_scikit_learns_and_more():
+    ours, theirs = LatentDirichletAllocation().get_params(), sklearn.decomposition.LatentDirichletAllocation().get_params()
+    assert theirs.keys() < ours.keys()
+    assert {name for name in theirs if theirs[name] != ours[name]} == {"max_iter"}
+
+
+# ---- the estimator -------------------------------------------------------------------------------
+
+
+def test_history_rises_and_ends_at_the_bound_of_the_fit():
+    X, _ = written()
+    fit = LatentDirichletAllocation(4, random_state=0, tol=1e-5, max_iter=500, max_doc_update_iter=2000, mean_change_tol=1e-9).fit(X)
+    assert fit.converged_ and fit.history_["iteration"].tolist() == list(range(fit.n_iter_ + 1))
+    assert (np.diff(fit.history_["bound"]) > 0).all() and (np.diff(fit.history_["seconds"]) > 0).all()
+    assert np.diff(fit.history_["bound"])[-1] <= 1e-5 * X.sum() < np.diff(fit.history_["bound"])[-2]
+    close(fit.lower_bound_, fit.history_["bound"][-1], rtol=0)
+    close(fit.bound_, np.exp(-fit.lower_bound_ / X.sum()))
+    close(fit.components_.sum(), X.sum() + 4 * 40 * .25)
+    gamma = fit.transform(X, normalize=False)
+    assert fit.score(X) == pytest.approx(elbo(X, np.full(4, .25), .25, fit.components_, gamma), rel=1e-10)
+    assert fit.score(X) == pytest.approx(fit.lower_bound_, rel=1e-3)
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2, 3, 4, 6])
+def test_any_number_of_passes(passes):
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=passes).fit(X)
+    assert fit.n_iter_ == passes and len(fit.history_) == passes + 1
+    if not passes:
+        none = quiet(n_components=4, max_iter=0, start_batches=0).fit(X)
+        close(none.components_, np.random.RandomState(0).gamma(100, .01, (4, 40)))
+
+
+def test_the_start_is_online_updates():
+    "So many, each with 256 documents or a sixteenth of them, and the passes go on from there."
+    X, _ = written(n=600)
+    fit = quiet(n_components=4, max_iter=0, start_batches=5, start_updates=7).fit(X)
+    online = quiet(n_components=4, total_samples=600, batch_size=256, max_doc_update_iter=7)
+    online.partial_fit(X).partial_fit(X[:512])
+    close(fit.components_, online.components_)
+    assert fit.n_batch_iter_ == 1 and online.n_batch_iter_ == 6
+
+
+def test_without_a_start_it_is_the_driver_alone():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=7, start_batches=0, pass_updates=3).fit(X)
+    rng = np.random.RandomState(0)
+    params = np.full(4, .25), np.asarray(.25), rng.gamma(100, .01, (4, 40)), rng.gamma(100, .01, (120, 4))
+    run = em(TopicModel(updates=3), params, _corpus(X), tol=0, max_iter=7, warn=False)
+    close(fit.components_, run.params[2])
+    close(fit.history_["bound"], run.history)
+
+
+def test_the_start_finds_better_topics():
+    X, _ = written(n=600, v=300, k=15, alpha=.1, eta=.05)
+
+    def mean(**settings):
+        return np.mean([quiet(n_components=15, max_iter=15, random_state=seed, **settings).fit(X[:450]).perplexity(X[450:]) for seed in range(2)])
+
+    slow, at_once = mean(), mean(start_batches=0, pass_updates=100)
+    assert slow < .97 * at_once
+
+
+@pytest.mark.parametrize("kind", [lambda X: X.toarray(), lambda X: X.toarray().astype(int), csc_array, coo_array, csr_matrix,
+                                  lambda X: X.astype(np.float32), lambda X: X.toarray().tolist()])
+def test_kinds_of_input(kind):
+    X, _ = written()
+    settings = {"n_components": 4, "max_iter": 4}
+    close(quiet(**settings).fit(kind(X)).components_, quiet(**settings).fit(X).components_)
+
+
+def test_input_is_not_changed():
+    X, _ = written()
+    before = X.copy()
+    quiet(n_components=4, max_iter=3, n_jobs=2).fit(X).transform(X)
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(X, name), getattr(before, name))
+
+
+def test_unsorted_and_repeated_entries_are_the_same_document():
+    X = csr_array(([1.0, 2, 1, 1, 4], [2, 0, 2, 1, 0], [0, 3, 5]), shape=(2, 3))
+    settings = {"n_components": 2, "max_iter": 4}
+    close(quiet(**settings).fit(X).components_, quiet(**settings).fit(X.toarray()).components_)
+
+
+def test_topics_that_wrote_the_corpus_are_found():
+    X, topics = written(n=400, k=4, length=100)
+    fit = LatentDirichletAllocation(4, random_state=0, learn_doc_topic_prior="symmetric").fit(X)
+    found = fit.components_ / fit.components_.sum(axis=1, keepdims=True)
+    distances = abs(found[:, None] - topics).sum(axis=-1)
+    assert sorted(distances.argmin(axis=1).tolist()) == [0, 1, 2, 3] and distances.min(axis=1).max() < .15
+    assert .1 < fit.doc_topic_prior_ < .4
+
+
+def test_learning_priors():
+    X, _ = written()
+    fits = [LatentDirichletAllocation(4, random_state=0, tol=1e-6, max_iter=1000, **how).fit(X) for how in
+            ({}, {"learn_doc_topic_prior": "symmetric"}, {"learn_doc_topic_prior": "free", "learn_topic_word_prior": True})]
+    assert fits[0].lower_bound_ < fits[1].lower_bound_ < fits[2].lower_bound_
+    assert fits[0].doc_topic_prior_ == .25 and isinstance(fits[1].doc_topic_prior_, float)
+    assert fits[2].doc_topic_prior_.shape == (4,) and fits[2].topic_word_prior_ != .25
+    lone = LatentDirichletAllocation(1, random_state=0, learn_doc_topic_prior="free").fit(X)
+    assert lone.doc_topic_prior_ == 1 and lone.converged_
+    with pytest.raises(ValueError, match="need learning_method='batch'"):
+        quiet(learning_method="online", learn_topic_word_prior=True).fit(X)
+
+
+def test_given_priors_are_used():
+    X, _ = written(n=10)
+    fit = quiet(n_components=3, doc_topic_prior=[.1, 5.0, .2], topic_word_prior=2.0, max_iter=3).fit(np.vstack([X.toarray(), np.zeros(40)]))
+    close(fit.transform(np.zeros((1, 40)))[0], np.array([.1, 5, .2]) / 5.3)
+    assert fit.topic_word_prior_ == 2 and fit.components_.min() >= 2
+    with pytest.raises(ValueError, match="doc_topic_prior"):
+        quiet(n_components=3, doc_topic_prior=[.1, .2]).fit(X)
+    with pytest.raises(ValueError, match="doc_topic_prior"):
+        quiet(doc_topic_prior=0).fit(X)
+
+
+def test_perplexity_has_the_topics_given():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=10).fit(X)
+    scores = fit.score_samples(X)
+    gamma = fit.transform(X, normalize=False)
+    each = [slow_bound(X[[i]], np.full(4, .25), .25, fit.components_, gamma[[i]]) for i in (0, 50)]
+    topics = slow_bound(0 * X[[0]], np.full(4, .25), .25, fit.components_, np.full((1, 4), .25))
+    close(scores[[0, 50]], np.array(each) - topics)
+    close(fit.score(X), scores.sum() + topics)
+    close(fit.perplexity(X), np.exp(-scores.sum() / X.sum()))
+    close(fit.perplexity(X, sub_sampling=True), fit.perplexity(X))
+    with pytest.raises(ValueError, match="holds no words"):
+        fit.perplexity(0 * X.toarray())
+
+
+def test_online_comes_near_batch():
+    X, _ = written(n=600, k=5)
+
+    def best(**settings):
+        return min(quiet(n_components=5, random_state=seed, **settings).fit(X[:450]).perplexity(X[450:]) for seed in range(3))
+
+    assert abs(np.log(best(max_iter=20) / best(max_iter=8, learning_method="online", batch_size=45))) < .03
+
+
+def test_evaluation_prints_and_stops(capsys):
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=80, evaluate_every=2, perp_tol=.05, verbose=1).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert fit.converged_ and fit.n_iter_ < 80 and fit.n_iter_ % 2 == 0
+    values = np.exp(-fit.history_["bound"] / X.sum())[::2]
+    assert abs(values[-2] - values[-1]) < .05 and (abs(np.diff(values[1:-1])) >= .05).all()
+    assert lines[1] == f"iteration: 2 of max_iter: 80, perplexity: {values[1]:.4f}" and lines[0] == "iteration: 1 of max_iter: 80"
+    online = quiet(n_components=4, max_iter=60, evaluate_every=2, perp_tol=.5, learning_method="online").fit(X)
+    assert online.converged_ and online.n_iter_ < 60 and online.history_["iteration"].tolist() == list(range(2, online.n_iter_ + 1, 2))
+    close(online.lower_bound_, online.score(X))
+
+
+def test_unfinished_fits_say_so():
+    X, _ = written()
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 passes"):
+        LatentDirichletAllocation(4, max_iter=2, random_state=0).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not quiet(n_components=4, max_iter=2).fit(X).converged_
+
+
+# ---- odd input -----------------------------------------------------------------------------------
+
+
+def test_empty_documents_have_the_prior_and_change_nothing():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=1, start_batches=0, pass_updates=200).fit(X)
+    padded = csr_array(np.vstack([X.toarray(), np.zeros((1, 40))]))
+    again = quiet(n_components=4, max_iter=1, start_batches=0, pass_updates=200).fit(padded)
+    close(again.components_, fit.components_)
+    close(fit.transform(padded)[-1], np.full(4, .25))
+    close(fit.score_samples(padded)[-1], 0, atol=1e-12)
+    close(fit.transform(np.zeros((2, 40))), np.full((2, 4), .25))
+
+
+def test_a_word_that_never_occurs_keeps_its_prior():
+    X, _ = written()
+    X = X.toarray()
+    X[:, 7] = 0
+    fit = quiet(n_components=4, max_iter=10, topic_word_prior=1e-3).fit(X)
+    close(fit.components_[:, 7], np.full(4, 1e-3))
+    new = X[:1].copy()
+    new[0, 7] = 3
+    shares = fit.transform(new)
+    assert np.isfinite(shares).all() and np.isfinite(fit.perplexity(new)) and fit.perplexity(new) > fit.perplexity(X[:1])
+    close(fit.transform(new, normalize=False).sum(), 1 + new.sum())
+
+
+def test_more_topics_than_words():
+    X = np.random.default_rng(0).poisson(2, (30, 3))
+    fit = quiet(n_components=8, max_iter=20).fit(X)
+    assert fit.components_.shape == (8, 3) and (np.diff(fit.history_["bound"]) > -1e-9).all()
+    close(fit.transform(X).sum(axis=1), np.ones(30))
+
+
+def test_fractions_are_weights():
+    "Twice half a word is a word, and the topics get what was put in."
+    X, _ = written()
+    half = csr_array((np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape)
+    close(quiet(n_components=4, max_iter=5).fit(half).components_, quiet(n_components=4, max_iter=5).fit(X).components_)
+    fit = quiet(n_components=4, max_iter=5).fit(X * .3)
+    close(fit.components_.sum(), .3 * X.sum() + 4 * 40 * .25)
+
+
+@pytest.mark.parametrize("bad, words", [(lambda X: -X, "Negative values in data"), (lambda X: X * np.nan, "NaN"), (lambda X: X * np.inf, "NaN|infinity"),
+                                        (lambda X: X * 0, "X holds no words"), (lambda X: X[0], "Expected 2D array")])
+def test_bad_input_is_refused(bad, words):
+    X = written(n=20)[0].toarray() + 1
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=words):
+        quiet(n_components=2).fit(bad(X))
+
+
+def test_wrong_columns_and_settings_are_refused():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=2).fit(X)
+    for ask in (fit.transform, fit.score, fit.perplexity, fit.score_samples, fit.partial_fit):
+        with pytest.raises(ValueError, match="expecting 40 features"):
+            ask(X[:, :39])
+    for settings in ({"n_components": 0}, {"tol": -1}, {"learning_method": "both"}, {"learn_doc_topic_prior": "yes"}, {"pass_updates": 0}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            quiet(**settings).fit(X)
+    with pytest.raises(ValueError, match="not fitted"):
+        quiet().transform(X)
+
+
+# ---- manners -------------------------------------------------------------------------------------
+
+
+def test_top_words():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=10).fit(X)
+    assert [row[0] for row in fit.top_words(3)] == fit.components_.argmax(axis=1).tolist() and len(fit.top_words(3)[0]) == 3
+    names = [f"word {j}" for j in range(40)]
+    assert fit.top_words(1, names)[2] == [f"word {fit.components_[2].argmax()}"]
+    with pytest.raises(ValueError, match="pass one for each of the 40 words"):
+        fit.top_words(1, names[1:])
+
+
+def test_clone_pickle_and_pipeline():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=3).fit(X)
+    np.testing.assert_array_equal(clone(fit).fit(X).components_, fit.components_)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fit)).transform(X), fit.transform(X))
+    texts = ["cats and dogs", "dogs and cats", "stars and planets", "planets and stars"] * 4
+    pipeline = make_pipeline(CountVectorizer(stop_words="english"), quiet(n_components=2, max_iter=20)).fit(texts)
+    labels = pipeline.transform(texts).argmax(axis=1)
+    assert labels.tolist() == [labels[0], labels[0], 1 - labels[0], 1 - labels[0]] * 4
+    close(quiet(n_components=4, max_iter=3).fit_transform(X), fit.transform(X))
+    close(quiet(n_components=4, max_iter=3).fit_transform(X, normalize=False), fit.transform(X, normalize=False))
+
+
+def test_memory_is_of_the_order_of_corpus_and_topics():
+    X, _ = written(n=4000, v=1500, k=10, length=60)
+    corpus = X.data.nbytes + X.indices.nbytes
+    fit = quiet(n_components=10, max_iter=4)
+    fit.fit(X[:100])
+    tracemalloc.start()
+    fit.fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * corpus + 20 * fit.components_.nbytes + 12 * 8 * 4000 * 10
