@@ -72,12 +72,15 @@ def _generator(value):
 
 _PACKED = {float: lambda v: [repr(v)], tuple: lambda v: v, dict: dict.items, np.ndarray: _words, np.random.RandomState: _generator}
 
-# %% ../nbs/19_keeping.ipynb #4400a42d
+# %% ../nbs/19_keeping.ipynb #fc0950b0
 _REPORT = "coef_ intercept_ estimates_ covariance_ parameter_names_ log_likelihood_ null_log_likelihood_ n_observations_ n_parameters_ dof_ _settings"
 _NEEDED = {
     "Mixture": "weights_ parameters_", "GaussianMixture": "weights_ means_ covariances_",
     "LinearRegression": f"{_REPORT} residuals_ residual_variance_ r_squared_ adjusted_r_squared_",
-    "LogisticRegression": f"{_REPORT} classes_ separation_ pseudo_r_squared_ n_iter_ _totals _contrasts"}
+    "LogisticRegression": f"{_REPORT} classes_ separation_ pseudo_r_squared_ n_iter_ _totals _contrasts",
+    "HMM": "startprob_ transmat_ parameters_", "GaussianHMM": "startprob_ transmat_ means_ covariances_",
+    "PoissonHMM": "startprob_ transmat_ lambdas_", "CategoricalHMM": "startprob_ transmat_ emissionprob_",
+    "LatentDirichletAllocation": "components_ doc_topic_prior_ topic_word_prior_", "GaussianMixtureImputer": "mixture_"}
 _BEFORE = {"classes_", "separation_", "_settings"}  # what a fit that failed may leave
 
 def _check(value):
@@ -86,7 +89,8 @@ def _check(value):
         value._validate_params()
     needed, has = _NEEDED.get(type(value).__name__, "").split(), vars(value)
     missing = [name for name in needed if name not in has]
-    if missing and ({"converged_", *needed} - _BEFORE) & has.keys():
+    marks = {"converged_"} if "startprob_" in needed else {"converged_", *needed} - _BEFORE    # a chain's start may be set by hand
+    if missing and marks & has.keys():
         raise ValueError(f"the {type(value).__name__} is fitted, but has no {', '.join(missing)}: fit it again")
 
 # %% ../nbs/19_keeping.ipynb #70892e72
