@@ -402,13 +402,27 @@ def _softmax(fill, L, w):
     L *= np.divide(w, z, out=z)
     return log_likelihood
 
-# %% ../nbs/15_families.ipynb #61601bb0
-class _Natural:
+# %% ../nbs/15_families.ipynb #9b521bc1
+class _Linear:
+    "Tables and sums by the features of a family."
+    def table(self, X):
+        F, L = _buffer("F", self.eta.shape[1], X.shape[1]), _buffer("L", len(self.eta), X.shape[1])
+        self.family.features(X, F)
+        return np.add(self.eta @ F, self.level, out=L)
+
+    def sums(self, X, R):
+        F = _buffer("F", self.eta.shape[1], X.shape[1])
+        self.family.features(X, F)
+        return _outer(R, F)
+
+# %% ../nbs/15_families.ipynb #b85ae28f
+class _Natural(_Linear):
     "A mixture in natural form: logits eta T(x - centre), sums R T(x - centre)'."
     name = "moments"
 
     def __init__(self, family, weights, theta):
-        self.family, (theta, self.centre) = family, _centred(family, weights, theta)
+        self.family, self.bound = family, (weights, theta)
+        theta, self.centre = _centred(family, weights, theta)
         self.eta = family.natural(*theta)
         self.level = (np.log(weights) + family.peak(*theta)).max()
         self.eta[:, 0] += np.log(weights) - self.level
@@ -428,23 +442,14 @@ class _Natural:
             moments = np.c_[moments, np.tile(common / k, (k, 1))]
         return moments, log_likelihood
 
-    def table(self, X):
-        F, L = _buffer("F", self.eta.shape[1], X.shape[1]), _buffer("L", len(self.eta), X.shape[1])
-        self.family.features(X, F)
-        return np.add(self.eta @ F, self.level, out=L)
-
-    def sums(self, X, R):
-        F = _buffer("F", self.eta.shape[1], X.shape[1])
-        self.family.features(X, F)
-        return _outer(R, F)
-
-# %% ../nbs/15_families.ipynb #15c717b5
+# %% ../nbs/15_families.ipynb #705d9320
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
 
     def __init__(self, family, weights, theta):
-        self.family, self.means, inverses = family, theta[0], family.matrices(*theta).inverses
+        self.family, self.bound = family, (weights, theta)
+        self.means, inverses = theta[0], family.matrices(*theta).inverses
         self.own, self.centre = np.broadcast_to(inverses, (len(self.means), *inverses.shape[1:])), np.zeros(self.means.shape[1])
         self.constant = (np.log(weights) + family.peak(*theta))[:, None]
         self.rows = _BATCH * int(np.clip(2 * _NUMBERS / _BATCH / (self.means.size + len(self.means)), 1, 32))

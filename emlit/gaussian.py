@@ -175,12 +175,17 @@ def _mode(prior, new, total, kind):
              prior.mean + away * (counts / (counts + kappa))[:, None], sums / (unit * each + extra))
     return theta, (weights * (total + extra) if kind == "tied" else counts + extra / unit) / total
 
-# %% ../nbs/17_gaussian.ipynb #ce8650b9
-def _resolved(prior, X, weight, k, kind, reg_covar=0.0):
-    "The same prior with nothing left open, for these data."
-    d, each = X.shape[1], np.broadcast_to(1.0, (len(X), 1)) if weight is None else weight[:, None]
-    _, (mean,), S = _gaussian_start(X, each, "tied" if kind in ("full", "tied") else kind)
-    scale = S.reshape({"full": (d, d), "tied": (d, d), "diag": (d,), "spherical": ()}[kind]) / k**(2 / d)
+# %% ../nbs/17_gaussian.ipynb #37580eaa
+def _overall(X, weight, kind):
+    "Mean and covariance of all rows; the covariance is a matrix for full and tied."
+    each = np.broadcast_to(1.0, (len(X), 1)) if weight is None else weight[:, None]
+    _, (mean,), C = _gaussian_start(X, each, "tied" if kind in ("full", "tied") else kind)
+    return mean, C
+
+def _resolved(prior, X, weight, k, kind, reg_covar=0.0, overall=_overall):
+    "The same prior with nothing left open, for these data, of which `overall` gives mean and covariance."
+    d, (mean, C) = X.shape[1], overall(X, weight, kind)
+    scale = C.reshape({"full": (d, d), "tied": (d, d), "diag": (d,), "spherical": ()}[kind]) / k**(2 / d)
     if prior.scale is not None:
         scale = _given_scale(prior.scale, scale.shape)
     elif not reg_covar and not _is_wide(scale):
@@ -273,7 +278,7 @@ def _never_empty(expected):
     least = 1e-7 * min(1.0, expected.weight)
     return replace(expected, statistics={name: np.c_[np.maximum(moments[:, :1], least), moments[:, 1:]]}), moments[:, 0] < least
 
-# %% ../nbs/17_gaussian.ipynb #8b8d1afa
+# %% ../nbs/17_gaussian.ipynb #0f378b12
 def _shortfalls(theta, k, kind, X, weight, spent):
     "The right-hand side of (17.9) for each row, shape (n,), 0 for rows that are spent; those of component k become so."
     model, score, start = MixtureModel(GAUSSIANS[kind]), np.empty(len(X)), 0
@@ -295,7 +300,8 @@ def _placed_anew(theta, k, kind, X, weight, spent, rng):
     if not chances.sum() > 0:
         return None
     means, others, share = means.copy(), np.delete(weights, k), 1 / len(weights)
-    means[k] = X[rng.choice(len(X), p=chances / chances.sum())]
+    row = X[rng.choice(len(X), p=chances / chances.sum())]
+    means[k] = np.where(np.isnan(row), weights @ theta[1], row)
     if kind != "tied":
         C[k] = np.tensordot(others / others.sum(), np.delete(C, k, axis=0), 1)
     return np.insert(others / others.sum() * (1 - share), k, share), means, C
@@ -356,9 +362,9 @@ def _start_from(rows, R, model):
     weights, means, C = _mode(model.prior, theta, R.sum(), model.kind)[0] if model.prior else theta
     return weights, means, _widened(C, model.kind, np.full(means.shape, model.reg_covar))
 
-# %% ../nbs/17_gaussian.ipynb #e077310b
-class _Gaussian(_Criteria):
-    "How a Gaussian mixture starts."
+# %% ../nbs/17_gaussian.ipynb #5213ccc5
+class _GaussianModel(_Criteria):
+    "What a Gaussian mixture is made of."
     def _family(self, X):
         return GAUSSIANS[self.covariance_type]
 
@@ -366,15 +372,21 @@ class _Gaussian(_Criteria):
         return f"covariance_type={self.covariance_type!r}"
 
     def _model(self, X, weight, total):
-        largest = _check_range(X.min(axis=0).astype(float), X.max(axis=0).astype(float))
+        largest = _check_range(np.fmin.reduce(X, axis=0).astype(float), np.fmax.reduce(X, axis=0).astype(float))    # past any NaN
         resolution = (np.finfo(X.dtype).eps * largest)**2 * (self.reg_covar == 0)     # above 0, the floor is width enough
         prior = Prior() if isinstance(self.prior, str) else self.prior
-        self.prior_ = prior and _resolved(prior, X, weight, self.n_components, self.covariance_type, self.reg_covar)
+        self.prior_ = prior and _resolved(prior, X, weight, self.n_components, self.covariance_type, self.reg_covar, self._overall)
         return _Bounded(self.covariance_type, total, self.reg_covar, resolution, self.prior_)
+
+    def _overall(self, X, weight, kind):
+        return _overall(X, weight, kind)
 
     def _theta(self):
         return self.weights_, self.means_, self.covariances_
 
+# %% ../nbs/17_gaussian.ipynb #34290b86
+class _Gaussian(_GaussianModel):
+    "How a Gaussian mixture starts."
     def _begin(self, X, weight, rng, model, mapper):
         if any(given is not None for given in (self.weights_init, self.means_init, self.precisions_init)):
             return self._start(X, weight, rng, model)
@@ -505,9 +517,9 @@ class _Exchanged(_GaussianResults):
         ours.prior_, ours.history_, ours._fitted_as = None, np.empty(0, dtype=_HISTORY), ours._kind()
         return ours
 
-# %% ../nbs/17_gaussian.ipynb #ad504666
+# %% ../nbs/17_gaussian.ipynb #8da2eb50
 class GaussianMixture(_Exchanged):
-    """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`.
+    """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`. NaN in X is a value that was not observed.
 
     `fit` maximises the log-likelihood, or with a prior the log posterior. It raises `ValueError` when X or a setting is wrong and
     `CollapseError` when every start collapses, and warns when some start did, when a component was restarted or rests on `reg_covar`,

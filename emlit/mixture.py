@@ -79,11 +79,14 @@ def _owners(X, weight, k, init_params, rng, needed=1, nearest=False):
                 return rows, R
         size *= 4
 
-# %% ../nbs/16_mixture.ipynb #21efc925
+# %% ../nbs/16_mixture.ipynb #7b751e53
+def _size(n, d):
+    "The rows of a block: about half a million numbers, in an even number of blocks, but all where they are few."
+    return n if n < 8192 else _whole(-(-n // (2 * -(-n * d // 524_288))))
+
 def _blocks(X, weight):
-    "A function that runs over blocks of rows, or of pairs (rows, weights), of about half a million numbers each."
-    (n, d), held = X.shape, X
-    size = n if n < 8192 else _whole(-(-n // (2 * -(-n * d // 524_288))))
+    "A function that runs over blocks of rows, or of pairs (rows, weights)."
+    (n, d), held, size = X.shape, X, _size(*X.shape)
     while held is not None and not isinstance(held, np.memmap):
         held = getattr(held, "base", None)                          # of a view, the array that it looks at
     copy = np.asfortranarray if held is None else np.asarray
@@ -142,12 +145,16 @@ def _mapper(n_jobs):
     with _Single(), ThreadPoolExecutor(jobs, initializer=_spread(jobs)) as pool:
         yield map if jobs == 1 else pool.map
 
-# %% ../nbs/16_mixture.ipynb #67c0a1ec
+# %% ../nbs/16_mixture.ipynb #c643a864
 class _Climbed(MixtureModel):
     "A mixture model whose runs climb the log-likelihood itself; `total` is the number of rows, or the sum of their weights."
     def __init__(self, family, total):
         super().__init__(family)
         self.total = float(total)
+
+    def blocks(self, X, weight):
+        "What the driver runs over."
+        return _blocks(X, weight)
 
     def begin(self, theta):
         "What the driver begins with."
@@ -182,11 +189,11 @@ class _Run:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
         self.step, self.converged, self.stopped = None, False, ""
 
-# %% ../nbs/16_mixture.ipynb #696525ef
+# %% ../nbs/16_mixture.ipynb #ade3f5b3
 def _climb(run, theta):
     "Rounds of EM from `theta`, as many as the run has left; with none left, the log-likelihood there."
     left, params = run.settings.max_iter - run.first, run.model.begin(theta)
-    data = _blocks(run.X, run.weight)
+    data = run.model.blocks(run.X, run.weight)
     try:
         if left < 1:
             run(Step(0, params, e_step(run.model, params, data, run.mapper), 0.0))
@@ -212,7 +219,7 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #83be228f
+# %% ../nbs/16_mixture.ipynb #65b4bd8f
 def _check_numbers(name, values):
     "Raise where masked values or dates would be taken for numbers."
     if np.ma.is_masked(values):
@@ -228,11 +235,20 @@ def _check_weight(sample_weight, X):
         raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
     return weight
 
+# %% ../nbs/16_mixture.ipynb #abfb3eca
 class _Reading(DensityMixin, BaseEstimator):
     "How any mixture reads its rows."
+    _all_finite = True
+
     def _numbers(self, X, **settings):
         _check_numbers("X", X)
-        return validate_data(self, X, dtype=[np.float64, np.float32], **settings)
+        return validate_data(self, X, dtype=[np.float64, np.float32], **{"ensure_all_finite": self._all_finite} | settings)
+
+    def _kept(self, X, weight):
+        return X, weight
+
+    def _counts(self, X):
+        return 1.0
 
     def _rows(self, X, sample_weight):
         X, weight = self._numbers(X, ensure_min_samples=2), None
@@ -240,6 +256,7 @@ class _Reading(DensityMixin, BaseEstimator):
             weight = _check_weight(sample_weight, X)
             if not weight.all():
                 X, weight = X[weight > 0], weight[weight > 0]
+        X, weight = self._kept(X, weight)
         if len(X) < self.n_components:
             raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(X)}"
                              + " with a weight above 0" * (weight is not None))
@@ -282,7 +299,7 @@ class _Resuming(_Fitting):
                              "set warm_start=False to begin anew".format(*had, *wanted))
         return theta
 
-# %% ../nbs/16_mixture.ipynb #2d6b02cb
+# %% ../nbs/16_mixture.ipynb #0957fe2c
 _TRIES, _SHORT = 4, 10    # starts to choose from, and rounds that each may take
 
 def _tried(model, theta, data):
@@ -300,7 +317,7 @@ class _Beginning(_Resuming):
     def _begin(self, X, weight, rng, model, mapper):
         if len(X) <= _ENOUGH:
             return self._start(X, weight, rng, model)
-        some, seeds = _blocks(*_subset(X, weight, _ENOUGH, rng)), rng.randint(2**31 - 1, size=_TRIES)
+        some, seeds = model.blocks(*_subset(X, weight, _ENOUGH, rng)), rng.randint(2**31 - 1, size=_TRIES)
         def attempt(seed):
             with _Single():
                 return _tried(model, self._start(X, weight, np.random.RandomState(seed), model), some)
@@ -362,12 +379,12 @@ def _method_of(cls):
         return function
     return add
 
-# %% ../nbs/16_mixture.ipynb #be3bcc9b
+# %% ../nbs/16_mixture.ipynb #a3cb80ab
 class _Criteria(_Predicting):
     "Criteria for choosing between fits; lower is better."
     def _penalised(self, X, sample_weight, penalty, uncertainty=0):
         table = self._log_joint(X)
-        weight = _check_weight(sample_weight, table)
+        weight = _check_weight(sample_weight, table) * self._counts(X)
         terms = -2 * logsumexp(table, axis=1) + uncertainty * 2 * entr(softmax(table, axis=1)).sum(axis=1)
         return float(weight @ terms + penalty(weight.sum()) * self._n_parameters())
 
