@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['marginal', 'condition', 'predict_columns', 'impute', 'Pooled', 'pool', 'GaussianMixtureImputer']
 
-# %% ../nbs/34_conditional.ipynb #57f5fd53
+# %% ../nbs/34_conditional.ipynb #41c757be
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import softmax
@@ -16,7 +16,7 @@ from scipy.stats import t
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .families import _NUMBERS, GAUSSIANS, _log_joint
 from .gaussian import GaussianMixture, _by_column
@@ -64,13 +64,21 @@ def _variances(given):
     squares = given.half**2 if given.slopes is None else (given.half**2).sum(axis=2)
     return np.broadcast_to(squares, given.far.shape[:2])
 
-# %% ../nbs/34_conditional.ipynb #0bfe43c3
+# %% ../nbs/34_conditional.ipynb #c29f8173
+def _votes(holes, form, X):
+    "Responsibilities for what is known, shape (n, k). Raises `ValueError` where no component has a density above 0."
+    with _Single(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        table = _log_joint(holes, form)
+    if (lost := ~(table.max(axis=1) > -np.inf)).any():
+        raise ValueError(f"a row with values up to {np.nanmax(abs(X[lost][0])):g} lies so far from every component that no density is left to weigh "
+                         "their answers by: put NaN for values that stand for 'missing', or leave the row out")
+    return softmax(table, axis=1)
+
 def _asked(mixture, X, wanted=None):
     "For rows with the same holes in turn: (rows, what is given, centres (k, u, n), votes (k, n)). Wanted are the holes, if not told."
     theta, d = (mixture.means_, mixture.covariances_), X.shape[1]
     holes, form = group_patterns(X), GAUSSIANS[mixture.covariance_type].form(mixture.weights_, theta)
-    with _Single():
-        votes = softmax(_log_joint(holes, form), axis=1).T
+    votes = _votes(holes, form, X).T
     ends, some, most = np.append(holes.first, len(X)), 1 + _NUMBERS // (4 * d * theta[0].size), 1 + _NUMBERS // theta[0].size
     for p in range(0, len(holes.first), some):
         patterns = holes.observed[p:p + some]
@@ -128,28 +136,35 @@ def marginal(
         C = C[:, places]
     return _fitted(self, (self.weights_.copy(), self.means_[:, places], C.copy()), places)
 
-# %% ../nbs/34_conditional.ipynb #68df2816
+# %% ../nbs/34_conditional.ipynb #31b9a89c
 def _as_row(mixture, x):
     "A row with NaN where nothing is known, shape (d,)."
-    d = mixture.means_.shape[1]
+    d, columns = mixture.means_.shape[1], None
     if isinstance(x, Mapping):
+        columns, x = list(x), list(x.values())
+    elif hasattr(mixture, "feature_names_in_") and hasattr(x, "index") and not callable(x.index):
+        columns = list(x.index)                                    # of a Series the labels count, in any order
+    _check_numbers("x", x)
+    try:
+        row = values = np.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"x holds something that is no number: {x!r}. Put NaN where nothing is known") from None
+    if values.shape != (d if columns is None else len(columns),):
+        raise ValueError(f"x has shape {values.shape}: pass one row of {d} numbers, with NaN where nothing is known, or a dict from column to number")
+    if np.isinf(values).any():
+        raise ValueError("x holds infinity: pass numbers, with NaN where nothing is known")
+    if columns is not None:
         row = np.full(d, np.nan)
-        if len(x):
-            row[_places(mixture, list(x))] = list(x.values())
-    else:
-        _check_numbers("x", x)
-        row = np.asarray(x, dtype=float)
-    if row.shape != (d,) or np.isinf(row).any():
-        raise ValueError(f"x has shape {row.shape}, or holds infinity: pass {d} numbers, with NaN where nothing is known, or a dict from column to value")
+        row[_places(mixture, columns) if columns else []] = values
     if not np.isnan(row).any():
         raise ValueError("x has no NaN, so that nothing is left to ask: put NaN where the value is unknown, or use score_samples for its density")
     return row
 
-# %% ../nbs/34_conditional.ipynb #5a00e191
+# %% ../nbs/34_conditional.ipynb #fcff6735
 @_method_of(GaussianMixture)
 def condition(
     self,
-    x, # A row, shape (d,), NaN where unknown; or a dict from positions or names to the values that are known
+    x, # A row, shape (d,), NaN where unknown; or a dict from positions or names to the values that are known; a Series goes by its labels if there are names
 )->GaussianMixture: # Fitted, over the unknown columns in their order
     "The mixture of the unknown columns given the known ones: (34.7). Raises `ValueError` when x does not fit, or all of it is known."
     check_is_fitted(self)
@@ -223,7 +238,7 @@ def _filled(mixture, X, method, random_state):
         filled[rows[:, None], given.wanted] = values.T
     return filled
 
-# %% ../nbs/34_conditional.ipynb #dddc063f
+# %% ../nbs/34_conditional.ipynb #9469c417
 def _like(X, filled, holes):
     "The filled array in the dress of X: a data frame of pandas stays one."
     if not (hasattr(X, "isetitem") and hasattr(X, "iloc")):
@@ -238,7 +253,7 @@ def impute(
     self,
     X, # Rows, shape (n, d), with NaN where something is missing
     method:str="mean", # 'mean', or 'draw' for values drawn at random, as multiple imputation needs them
-    random_state=None, # Seed of the draws; None for new ones at each call
+    random_state=None, # Seed of the draws, an int or a RandomState; None for new ones at each call
 ): # X with its holes filled: a new array, or a data frame if X is one
     """Fill the holes of each row from what is known in it: conditional means (34.9), or draws from (34.7).
 
@@ -249,7 +264,7 @@ def impute(
     numbers = self._numbers(X, reset=False, ensure_all_finite="allow-nan")
     return _like(X, _filled(self, numbers, method, random_state), np.isnan(numbers))
 
-# %% ../nbs/34_conditional.ipynb #97473986
+# %% ../nbs/34_conditional.ipynb #b8b6eed6
 @dataclass(frozen=True, eq=False)
 class Pooled:
     """One answer from several imputations, as `pool` gives it; numbers or arrays as the estimates were.
@@ -282,35 +297,37 @@ class Pooled:
 
     def interval(self, level=0.95):
         "Confidence limits `(low, high)` from Student's t. Raises `ValueError` when the level is not between 0 and 1."
-        check_scalar(level, "level", float, min_val=0, max_val=1, include_boundaries="neither")
+        if not (isinstance(level, Real) and 0 < level < 1):
+            raise ValueError(f"level is {level!r}: give a number between 0 and 1, 0.95 for 95 %")
         reach = t.ppf(0.5 + level / 2, self.dof) * self.standard_error
         return self.estimate - reach, self.estimate + reach
 
-# %% ../nbs/34_conditional.ipynb #aa4dfbe0
-def _degrees(m, share, dof):
-    "Degrees of freedom from (34.14), with the adjustment of Barnard and Rubin where the complete table has but `dof`."
+# %% ../nbs/34_conditional.ipynb #76be6e91
+def _degrees(m, share, rest, dof):
+    "Degrees of freedom from (34.14), with the adjustment of Barnard and Rubin where the complete table has but `dof`; `rest` is 1 - share."
     with np.errstate(divide="ignore"):
         rubin = (m - 1) / share**2
-    if np.isinf(dof):
-        return rubin
-    observed = (dof + 1) / (dof + 3) * dof * (1 - share)
-    return 1 / (1 / rubin + 1 / observed)
+    return rubin if np.isinf(dof) else 1 / (1 / rubin + 1 / ((dof + 1) / (dof + 3) * dof * rest))
 
 def pool(
     estimates, # The estimate from each imputed table, shape (m,), or (m, p) for p quantities
     variances, # Their squared standard errors, in the same shape
     dof:float=np.inf, # Degrees of freedom that the analysis of a complete table would have
 )->Pooled: # One estimate, with its variance, degrees of freedom and interval
-    "Pool the answers from m imputed tables by Rubin's rules (1987). Raises `ValueError` when there are fewer than two, or a variance is not above 0."
+    "Pool the answers from m imputed tables by Rubin's rules (1987). Raises `ValueError` when there are fewer than two, or a variance or dof is not above 0."
+    _check_numbers("estimates", estimates)
+    _check_numbers("variances", variances)
     q, v = np.asarray(estimates, dtype=float), np.asarray(variances, dtype=float)
     if q.ndim not in (1, 2) or q.shape != v.shape or len(q) < 2:
         raise ValueError(f"estimates have shape {q.shape} and variances {v.shape}: pass one of each for each of two or more imputations")
-    if not (np.isfinite(q).all() and (v > 0).all() and np.isfinite(v).all() and dof > 0):
-        raise ValueError("estimates must be finite, variances (squared standard errors) finite and above 0, and dof above 0")
+    if not (np.isfinite(q).all() and (v > 0).all() and np.isfinite(v).all()):
+        raise ValueError("estimates must be finite, and variances (squared standard errors) finite and above 0")
+    if not (isinstance(dof, Real) and dof > 0):
+        raise ValueError(f"dof is {dof!r}: give one number above 0, n - 1 for the mean of n values")
     m, within, between = len(q), v.mean(axis=0), q.var(axis=0, ddof=1)
     total = within + (1 + 1 / m) * between
     share = (1 + 1 / m) * between / total
-    degrees = _degrees(m, share, dof)
+    degrees = _degrees(m, share, within / total, dof)
     return Pooled(q.mean(axis=0), total, within, between, degrees, share + (1 - share) * 2 / (degrees + 3), m)
 
 # %% ../nbs/34_conditional.ipynb #0eed1a89

@@ -180,6 +180,20 @@ def test_far_away_votes_stay_above_zero():
     equal(m.condition({0: 1e4}).weights_.sum(), 1)                     # no density anywhere near
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [1e160, -1e200, 1e308])
+def test_no_density_left(kind, value):
+    "Where the logarithm of every density overflows there is nothing to weigh by: an error with words, no NaN and no warning."
+    m = mixture(kind)
+    row = np.array([value, np.nan, 0])
+    for call in (lambda: m.condition(row), lambda: m.impute([[0, 1, 2], [0, np.nan, 1], row]), lambda: m.impute([row], "draw", 0),
+                 lambda: m.predict_columns([[value, 0]], 1, return_std=True), lambda: GaussianMixtureImputer().fit(X).transform([[value, np.nan]])):
+        with pytest.raises(ValueError, match=r"values up to 1e\+(160|200|308) lies so far from every component"):
+            call()
+    assert np.isfinite(m.impute([[value / abs(value) * 1e140, np.nan, 0]])).all()           # far, and yet an answer
+    np.testing.assert_array_equal(m.impute([[value, 1, 2]]), [[value, 1, 2]])               # no hole, no question
+
+
 # ---- regression ----------------------------------------------------------------------------------
 
 
@@ -377,12 +391,33 @@ def test_data_frames():
         two.marginal("depth")
 
 
+def test_labelled_rows():
+    "A Series goes by its labels, in any order and not all of them, as a dict does; without names in the mixture by its places."
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=["length", "wait"])
+    two = GaussianMixture(2, random_state=0).fit(frame)
+    desired = two.condition({"length": 4}).means_
+    for row in (pd.Series({"length": 4, "wait": np.nan}), pd.Series({"wait": np.nan, "length": 4}), pd.Series({"length": 4}), pd.Series([4, np.nan]),
+                pd.Series({"wait": None, "length": 4}, dtype="Float64"), frame.assign(wait=np.nan, length=4.0)[["wait", "length"]].iloc[0]):
+        np.testing.assert_array_equal(two.condition(row).means_, desired)
+    plain = GaussianMixture(2, random_state=0).fit(X)
+    np.testing.assert_array_equal(plain.condition(pd.Series({"a": 4, "b": np.nan})).means_, plain.condition([4, np.nan]).means_)
+    for row, words in [(pd.Series({"depth": 4}), "no column 'depth'"), (pd.Series([4, 5], index=["wait", "wait"]), "none of them twice"),
+                       (frame.head(1), r"x has shape \(1, 2\): pass one row"), (pd.Series({"length": pd.NA, "wait": 4}, dtype=object), "NA")]:
+        with pytest.raises(ValueError, match=words):
+            two.condition(row)
+
+
 @pytest.mark.parametrize("call, words", [
+    (lambda m: m.condition({0: "x"}), r"something that is no number: \['x'\]"), (lambda m: m.condition(["a", np.nan, 1]), "Put NaN where nothing is known"),
+    (lambda m: m.condition({0: [3, 4]}), r"x has shape \(1, 2\)"), (lambda m: m.condition({0: np.datetime64("2020-01-01")}), "x holds dates"),
+    (lambda m: m.condition({0: 1j}), "something that is no number"), (lambda m: m.condition({1: np.inf}), "x holds infinity"),
+    (lambda m: m.condition([[1, np.nan, 2]]), r"x has shape \(1, 3\): pass one row of 3 numbers"), (lambda m: m.condition(None), r"x has shape \(\)"),
     (lambda m: m.marginal([0, 0]), "none of them twice"), (lambda m: m.marginal([0, -3]), "none of them twice"), (lambda m: m.marginal([]), "name one or more"),
     (lambda m: m.marginal([False] * 3), "name one or more"), (lambda m: m.marginal(3), "3 is no column: give positions from 0 to 2"),
     (lambda m: m.marginal(-4), "-4 is no column"), (lambda m: m.marginal(1.0), "1.0 is no column"), (lambda m: m.marginal([True, False]), "True is no column"),
     (lambda m: m.marginal("a"), "without names: give positions"), (lambda m: m.condition([1, 2, 3]), "x has no NaN"),
-    (lambda m: m.condition([1, np.nan]), r"x has shape \(2,\)"), (lambda m: m.condition([np.inf, np.nan, 1]), "x has shape .* or holds infinity"),
+    (lambda m: m.condition([1, np.nan]), r"x has shape \(2,\)"), (lambda m: m.condition([np.inf, np.nan, 1]), "x holds infinity"),
     (lambda m: m.condition({5: 1.0}), "5 is no column"), (lambda m: m.condition({0: 1.0, -3: 2.0}), "none of them twice"),
     (lambda m: m.condition(np.ma.masked_array([1.0, 2, 3], [0, 1, 0])), "masked"), (lambda m: m.impute([[1, 2]]), "2 features"),
     (lambda m: m.impute([[np.inf, 1, 2]]), "infinity"), (lambda m: m.impute([[1, 2, np.nan]], "median"), "method is 'median': use 'mean'"),
@@ -497,15 +532,24 @@ def test_pooled_variance_by_simulation():
 
 @pytest.mark.parametrize("args, words", [
     (([1], [1]), "two or more imputations"), (([1, 2], [1]), r"variances \(1,\)"), ((1, 1), "two or more"), (([[[1]], [[2]]], [[[1]], [[2]]]), "two or more"),
-    (([1, 2], [1, 0]), "above 0"), (([1, np.nan], [1, 1]), "finite"), (([1, 2], [1, np.inf]), "finite"), (([1, 2], [1, 1], 0), "dof above 0")])
+    (([1, 2], [1, 0]), "above 0"), (([1, np.nan], [1, 1]), "finite"), (([1, 2], [1, np.inf]), "finite"), (([1, 2], [1, 1], 0), "dof is 0: give one number above 0"),
+    (([1, 2], [1, 1], np.nan), "dof is nan"), (([1, 2], [1, 1], "9"), "dof is '9'"), (([1, 2], [1, 1], [3, 4]), r"dof is \[3, 4\]"),
+    ((np.ma.masked_array([1.0, 2], [0, 1]), [1, 1]), "estimates has masked"), (([1, 2], np.array([1, 2], dtype="m8[D]")), "variances holds dates or durations")])
 def test_pool_errors(args, words):
     "Each error says what is wrong."
     with pytest.raises(ValueError, match=words):
         pool(*args)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_almost_nothing_within():
+    "Where the estimates differ by far more than their errors, hardly a degree of freedom is left of those of the complete table, and no warning."
+    v = 1e-20
+    equal(pool([0, 1], [v, v], dof=10).dof, 11 / 13 * 10 * v / (v + .75), rtol=1e-8)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 0, 1, 95, 95.0, np.nan, "0.95"])
 def test_level(level):
-    "A level is between 0 and 1."
-    with pytest.raises(ValueError, match="level"):
+    "A level is between 0 and 1; any kind of number will do."
+    equal(np.array(pool([1, 2], [1, 1]).interval(np.float32(.5))), pool([1, 2], [1, 1]).interval(.5))
+    with pytest.raises(ValueError, match="level is .*: give a number between 0 and 1"):
         pool([1, 2], [1, 1]).interval(level)
