@@ -81,13 +81,15 @@ def _ratio(
                          "give data with positive counts, or start from other parameters, strictly inside (0, 1).")
     return part / whole
 
-# %% ../nbs/13_classics.ipynb #26c276ab
+# %% ../nbs/13_classics.ipynb #7d5965e9
 class Linkage:
     """Genetic linkage: four kinds with probabilities (2 + pi, 1 - pi, 1 - pi, pi) / 4, the first of which hides
     a split into 1/2 and pi/4 (Dempster, Laird and Rubin 1977, section 1).
 
     `params` is the number pi. A block of data is one row of four counts, or several rows.
     Raises `ValueError` when pi is not between 0 and 1, or the counts are not rows of four whole numbers."""
+    spaces = "unit"
+
     def expectation(self,
         pi:float, # Strength of linkage, between 0 and 1
     )->Callable: # From a block of counts to `Expected` with the statistic `cells`, shape (5,)
@@ -123,13 +125,15 @@ def _coin_log_joint(
         raise ValueError(f"biases {biases.tolist()} cannot give {heads[n]:g} heads in {tosses[n]:g} tosses: start inside (0, 1).")
     return log_joint
 
-# %% ../nbs/13_classics.ipynb #7313ad82
+# %% ../nbs/13_classics.ipynb #1a582796
 class TwoCoins:
     """Two coins of unknown bias; each set of tosses is made with one of them, drawn with probability 1/2
     and not recorded (Do and Batzoglou 2008).
 
     `params` is the array of the two probabilities of heads. A block of data has the columns heads and tosses.
     Raises `ValueError` when a bias is not between 0 and 1, or the sets are not rows of whole numbers with heads <= tosses."""
+    spaces = "unit"
+
     def expectation(self,
         biases:np.ndarray, # Probabilities of heads, shape (2,)
     )->Callable: # From a block (n, 2) to `Expected` with the statistics `heads` and `tosses`, shape (2,) each
@@ -157,13 +161,14 @@ def _hardy_weinberg(
     "p_a^2 for a genotype that carries one allele twice, 2 p_a p_b for one that carries two."
     return np.where(copies.max(axis=1) == 2, 1, 2) * np.prod(frequencies**copies, axis=1)
 
-# %% ../nbs/13_classics.ipynb #e9aad894
+# %% ../nbs/13_classics.ipynb #f9a4c360
 class Moths:
     """Alleles C > I > T at Hardy-Weinberg proportions behind the looks carbonaria, insularia, typica.
 
     `params` is the array of the three allele frequencies; a block of data is a row of three counts, or several. `copies`
     says how often each genotype holds each allele, `looks` what it looks like. Raises `ValueError` when the
     frequencies are no probabilities that sum to 1, or the counts are not rows of three whole numbers."""
+    spaces = "simplex"
     copies = np.array([[2, 0, 0], [1, 1, 0], [1, 0, 1], [0, 2, 0], [0, 1, 1], [0, 0, 2]])  # CC CI CT II IT TT
     looks = np.array([0, 0, 0, 1, 1, 2])
 

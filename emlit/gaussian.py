@@ -517,7 +517,7 @@ class _Exchanged(_GaussianResults):
         ours.prior_, ours.history_, ours._fitted_as = None, np.empty(0, dtype=_HISTORY), ours._kind()
         return ours
 
-# %% ../nbs/17_gaussian.ipynb #8da2eb50
+# %% ../nbs/17_gaussian.ipynb #c4a5d39c
 class GaussianMixture(_Exchanged):
     """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`. NaN in X is a value that was not observed.
 
@@ -560,6 +560,8 @@ class GaussianMixture(_Exchanged):
         Threads; -1 for all cores. Results do not depend on it.
     progress : bool
         Show a progress bar.
+    accelerate : None, 'squarem' or 'anderson'
+        Reach the maximum in fewer passes over the data (`emlit.acceleration`), perhaps another of several. None: plain EM.
     """
     _parameter_constraints = _CONSTRAINTS | {
         "covariance_type": [StrOptions(set(GAUSSIANS))], "reg_covar": [Interval(Real, 0, None, closed="left")],
@@ -569,12 +571,12 @@ class GaussianMixture(_Exchanged):
 
     def __init__(self, n_components=1, *, covariance_type="full", tol=1e-6, reg_covar=1e-6, max_iter=1000, n_init=1,
                  init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-                 warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, prior=None, n_restarts=0):
+                 warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, prior=None, n_restarts=0, accelerate=None):
         self.n_components, self.covariance_type, self.tol, self.reg_covar = n_components, covariance_type, tol, reg_covar
         self.max_iter, self.n_init, self.init_params = max_iter, n_init, init_params
         self.weights_init, self.means_init, self.precisions_init = weights_init, means_init, precisions_init
         self.random_state, self.warm_start, self.verbose, self.verbose_interval = random_state, warm_start, verbose, verbose_interval
-        self.n_jobs, self.progress, self.prior, self.n_restarts = n_jobs, progress, prior, n_restarts
+        self.n_jobs, self.progress, self.prior, self.n_restarts, self.accelerate = n_jobs, progress, prior, n_restarts, accelerate
 
     def sample(self, n_samples=1):
         "Draw rows and their components, `(X, labels)`, as scikit-learn does. Raises `ValueError` when `n_samples` is below 1."

@@ -189,7 +189,7 @@ class _Run:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
         self.step, self.converged, self.stopped = None, False, ""
 
-# %% ../nbs/16_mixture.ipynb #ade3f5b3
+# %% ../nbs/16_mixture.ipynb #4d0e2adb
 def _climb(run, theta):
     "Rounds of EM from `theta`, as many as the run has left; with none left, the log-likelihood there."
     left, params = run.settings.max_iter - run.first, run.model.begin(theta)
@@ -198,7 +198,8 @@ def _climb(run, theta):
         if left < 1:
             run(Step(0, params, e_step(run.model, params, data, run.mapper), 0.0))
         else:                                                # no warning here, as only that of the best run matters: see _best
-            run.converged = em(run.model, params, data, tol=run.tol, max_iter=left, callbacks=[run], mapper=run.mapper, warn=False).converged
+            run.converged = em(run.model, params, data, tol=run.tol, max_iter=left, callbacks=[run], mapper=run.mapper, warn=False,
+                               accelerate=run.settings.accelerate).converged
     except LikelihoodFell as error:
         run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
@@ -379,7 +380,7 @@ def _method_of(cls):
         return function
     return add
 
-# %% ../nbs/16_mixture.ipynb #a3cb80ab
+# %% ../nbs/16_mixture.ipynb #3ea9416b
 class _Criteria(_Predicting):
     "Criteria for choosing between fits; lower is better."
     def _penalised(self, X, sample_weight, penalty, uncertainty=0):
@@ -404,7 +405,8 @@ _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left")], "tol": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")], "n_init": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"], "warm_start": ["boolean"], "verbose": ["verbose"],
-    "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"]}
+    "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"],
+    "accelerate": [StrOptions({"squarem", "anderson"}), None]}
 
 # %% ../nbs/16_mixture.ipynb #88ab2f0a
 class _MixtureHooks(_Criteria):
@@ -456,7 +458,7 @@ def _draw_counts(fitted, n_samples):
     rng = check_random_state(fitted.random_state)
     return rng, rng.multinomial(n_samples, fitted.weights_)
 
-# %% ../nbs/16_mixture.ipynb #04e94423
+# %% ../nbs/16_mixture.ipynb #39833eed
 class Mixture(_MixtureHooks):
     """Mixture of Poissons, Bernoullis or categoricals with independent columns, fitted by EM. Fitted: `weights_`, and `parameters_`,
     a tuple with the rates or probabilities of the components, shape (k, d), or (k, d, levels) for categories.
@@ -488,15 +490,17 @@ class Mixture(_MixtureHooks):
         Threads; -1 for all cores. Results do not depend on it.
     progress : bool
         Show a progress bar.
+    accelerate : None, 'squarem' or 'anderson'
+        Reach the maximum in fewer passes over the data (`emlit.acceleration`), perhaps another of several. None: plain EM.
     """
     _parameter_constraints = _CONSTRAINTS | {"family": [StrOptions({"poisson", "bernoulli", "categorical"}), Family],
                                              "init_params": [StrOptions({"kmeans", "random"})]}
 
     def __init__(self, n_components=1, *, family="poisson", tol=1e-6, max_iter=1000, n_init=1, init_params="kmeans",
-                 random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False):
+                 random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, accelerate=None):
         self.n_components, self.family, self.tol, self.max_iter = n_components, family, tol, max_iter
         self.n_init, self.init_params, self.random_state, self.warm_start = n_init, init_params, random_state, warm_start
-        self.verbose, self.verbose_interval, self.n_jobs, self.progress = verbose, verbose_interval, n_jobs, progress
+        self.verbose, self.verbose_interval, self.n_jobs, self.progress, self.accelerate = verbose, verbose_interval, n_jobs, progress, accelerate
 
     def sample(self, n_samples=1):
         "Draw rows and their components, `(X, labels)`. Raises `ValueError` when `n_samples` is below 1 or the family is your own."

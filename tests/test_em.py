@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 
-from emlit.em import EMResult, Expected, LikelihoodFell, Model, ProgressBar, Step, Tracer, e_step, em, in_blocks
+from emlit.em import Accelerator, EMResult, Expected, LikelihoodFell, Model, ProgressBar, Step, Tracer, e_step, em, in_blocks
 
 rng = np.random.default_rng(0)
 X = np.r_[rng.normal(0, 1, 60), rng.normal(2.5, 1, 40)]
@@ -196,6 +196,7 @@ def test_model_protocol():
     (dict(data=lambda: X), TypeError, "must return an iterator over blocks"),
     (dict(model=Share), TypeError, r"write Share\(\)"),
     (dict(callbacks=print), TypeError, r"write \[callback\]"),
+    (dict(stop=1e-3), TypeError, "stop must be a function of the list of log-likelihoods so far that says whether to stop, not 0.001"),
 ])
 def test_wrong_arguments_are_named(arguments, error, words):
     call = dict(model=Share(), params=START, data=X) | arguments
@@ -300,3 +301,88 @@ def test_em_hands_its_mapper_on():
 
     fit = em(Share(), START, in_blocks(X, 7), mapper=counting)
     assert len(calls) == fit.n_iter + 1
+
+
+# ---- stopping rules and accelerators -------------------------------------------------------------
+
+
+def test_a_rule_of_the_caller_takes_the_place_of_tol():
+    shown = []
+
+    def rule(history):
+        shown.append(list(history))
+        return len(history) == 5
+
+    fit = em(Share(), START, X, stop=rule, tol=1e9)
+    assert fit.converged and fit.n_iter == 4
+    assert [len(history) for history in shown] == [2, 3, 4, 5] and shown[-1] == fit.history.tolist()
+
+
+def test_a_rule_that_is_never_satisfied_is_named():
+    with pytest.warns(ConvergenceWarning, match="max_iter=3 rounds; .*, and stop was not satisfied. Raise max_iter"):
+        assert not em(Share(), START, X, stop=lambda history: False, max_iter=3).converged
+
+
+def test_plain_steps_count_one_e_step_each():
+    tracer, calls = Tracer(), []
+
+    class Counted(Share):
+        def expectation(self, share):
+            calls.append(share)
+            return super().expectation(share)
+    fit = em(Counted(), START, X, callbacks=[tracer])
+    assert fit.n_e_steps == len(calls) == fit.n_iter + 1
+    assert [step.e_steps for step in tracer.steps] == list(range(1, fit.n_iter + 2)) and all(step.plain for step in tracer.steps)
+
+
+class Further:
+    "Goes `times` as far as the M-step."
+    def __init__(self, times):
+        self.times, self.asked, self.verdicts = times, [], []
+
+    def propose(self, params, image):
+        self.asked.append((params, image))
+        return params + self.times * (image - params)
+
+    def judged(self, accepted):
+        self.verdicts.append(accepted)
+
+
+@pytest.mark.parametrize("times", [1.5, 3, -1, 100])
+def test_an_accelerator_only_helps(times):
+    further, calls, tracer = Further(times), [], Tracer()
+
+    class Counted(Share):
+        def expectation(self, share):
+            calls.append(share)
+            return super().expectation(share)
+    assert isinstance(further, Accelerator)
+    plain = em(Share(), START, X)
+    fit = em(Counted(), START, X, accelerate=lambda model: further, callbacks=[tracer])
+    np.testing.assert_allclose(fit.params, plain.params, atol=1e-4)
+    assert (np.diff(fit.history) >= -1e-12).all() and fit.converged and tracer.steps[-1].plain
+    assert fit.n_e_steps == len(calls) == fit.n_iter + 1 + further.verdicts.count(False)
+    assert len(further.asked) == len(further.verdicts)
+    for (params, image), step in zip(further.asked, tracer.steps):
+        assert image == Share().maximization(e_step(Share(), params, X), params)
+    assert (fit.n_e_steps < plain.n_e_steps) == (times == 1.5) or times == 3
+
+
+def test_a_proposal_of_none_is_a_plain_round():
+    class Silent(Further):
+        def propose(self, params, image):
+            return None
+    silent = Silent(1)
+    fit, plain = em(Share(), START, X, accelerate=lambda model: silent), em(Share(), START, X)
+    np.testing.assert_array_equal(fit.history, plain.history)
+    assert fit.n_e_steps == plain.n_e_steps and silent.verdicts == []
+
+
+def test_a_rule_of_the_caller_gets_two_plain_rounds():
+    "Rounds whose proposals are all taken, until the rule is satisfied; then two plain ones, which it may compare."
+    class Stay(Further):
+        def propose(self, params, image):
+            return params
+    tracer = Tracer()
+    fit = em(Share(), START, X, accelerate=lambda model: Stay(1), stop=lambda history: len(history) > 5, callbacks=[tracer])
+    assert [step.plain for step in tracer.steps] == [True] + 5 * [False] + 2 * [True] and fit.converged

@@ -140,10 +140,12 @@ def modules_imported(file):
 
 
 def test_requirements_cover_the_imports():
-    "What the package imports is in the standard library or among its requirements."
+    "What the package imports is in the standard library or among its requirements; the extra only where it can be done without."
     required = {Requirement(r).name.replace("scikit-learn", "sklearn") for r in settings()["requirements"].split()}
+    extras = {Requirement(r).name for r in settings()["numba_requirements"].split()}
     for file in (ROOT / "emlit").glob("*.py"):
-        assert set(modules_imported(file)) <= required | sys.stdlib_module_names | {"emlit"}, file.name
+        assert set(modules_imported(file)) <= required | extras | sys.stdlib_module_names | {"emlit"}, file.name
+    assert not extras & imported_by("import emlit")
 
 
 def imported_by(statement):
