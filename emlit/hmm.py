@@ -48,10 +48,11 @@ def _distributions(start, transition):
             raise ValueError(f"{name} is {p.tolist()}, with sum {p.sum():.9g}: probabilities must be 0 or more and sum to 1")
     return start, transition
 
-# %% ../nbs/31_hmm.ipynb #c2e191bf
+# %% ../nbs/31_hmm.ipynb #611bf8ce
 def _in_logs(log_start, log_transition, log_density):
     "Log-likelihood, posterior and expected transitions of one chain, with every number a logarithm."
-    log_alpha, log_beta = np.empty(log_density.shape), np.zeros(log_density.shape)
+    top = np.maximum(log_density.max(axis=1, keepdims=True), -1e300)
+    log_density, log_alpha, log_beta = log_density - top, np.empty(log_density.shape), np.zeros(log_density.shape)
     log_alpha[0] = log_start + log_density[0]
     for t in range(1, len(log_density)):
         log_alpha[t] = np.logaddexp.reduce(log_alpha[t - 1][:, None] + log_transition, axis=0) + log_density[t]
@@ -62,12 +63,12 @@ def _in_logs(log_start, log_transition, log_density):
         return log_likelihood, np.zeros(log_density.shape), transitions
     for t in range(1, len(log_density)):
         transitions += np.exp(log_alpha[t - 1][:, None] + log_transition + log_density[t] + log_beta[t] - log_likelihood)
-    return log_likelihood, np.exp(log_alpha + log_beta - log_likelihood), transitions
+    return log_likelihood + top.sum(), np.exp(log_alpha + log_beta - log_likelihood), transitions
 
-# %% ../nbs/31_hmm.ipynb #1111dc65
+# %% ../nbs/31_hmm.ipynb #952f5340
 def _sound(c, largest, starts):
-    "Whether scaling has lost nothing that counts, for each chain: by its smallest c, and its largest beta. Also false for NaN."
-    return (np.minimum.reduceat(c, starts) > 1e-50) & (np.maximum.reduceat(largest, starts) < 1e200)
+    "Whether scaling has lost nothing that counts, for each chain: by the c and the largest beta of its rows. Also false for NaN."
+    return np.maximum.reduceat(largest / c, starts) < 1e270
 
 # %% ../nbs/31_hmm.ipynb #b2f5c16f
 class _Pieces:
@@ -201,6 +202,14 @@ def _joined_backward(start, A, G, alpha, pieces):
         beta = _backward(exits, A, G, pieces.steps)
     return beta
 
+# %% ../nbs/31_hmm.ipynb #486a9222
+def _torn(A, alpha, G, beta, pieces):
+    "Whether the pieces on both sides of each cut begin and end with numbers that differ by anything that counts."
+    left, right = pieces.tails[pieces.left], pieces.right            # columns of last rows, and of first ones
+    into = abs(A.T @ alpha[:, left] * G[:, right] - alpha[:, right]) * beta[:, right]
+    back = alpha[:, left] * abs(A @ (G[:, right] * beta[:, right]) - beta[:, left])
+    return ~((into + back).sum(axis=0) < 1e-11)
+
 # %% ../nbs/31_hmm.ipynb #7e387738
 def _walk_forward(start, A, B, lengths, alpha, c):
     "Scaled forward pass over chains one after the other, number by number; fills alpha (n, k) and c (n,)."
@@ -265,7 +274,7 @@ def _walked(start, A, log_density, lengths):
     _compiled(_walk_backward)(A, B, lengths, posterior, c, largest, pairs)
     return np.add.reduceat(np.log(c) + top, starts), posterior, A * pairs, _sound(c, largest, starts)
 
-# %% ../nbs/31_hmm.ipynb #1ad8cee4
+# %% ../nbs/31_hmm.ipynb #19edd5d7
 def _batched(start, A, log_density, lengths, most):
     "Log-likelihood of each chain, posterior, expected transitions and `_sound`, by passes over many pieces side by side."
     pieces, starts = _Pieces(lengths, most), lengths.cumsum() - lengths
@@ -275,6 +284,7 @@ def _batched(start, A, log_density, lengths, most):
     alpha, c = _joined_forward(start, A, B, pieces)
     G = np.divide(B, c, out=B)
     beta = _joined_backward(start, A, G, alpha, pieces)
+    c[pieces.tails[pieces.left[_torn(A, alpha, G, beta, pieces)]]] = np.nan
     G *= beta
     rows, posterior = np.empty((3, len(log_density))), np.empty(log_density.shape)
     rows[:, pieces.rows] = np.log(c) + top, c, beta.max(axis=0)
@@ -283,13 +293,15 @@ def _batched(start, A, log_density, lengths, most):
 
 _LONG = 20_000    # rows from which loading numba pays
 
+def _piece(lengths):
+    "Rows of a piece: whole chains where they are many, otherwise the root of all rows, so that there are as many pieces as rows in each."
+    longest, most = int(lengths.max()), max(2 * _WARM, isqrt(int(lengths.sum())))
+    return longest if longest < 3 * most else most
+
 def _scaled(start, A, log_density, lengths):
     "Scaled passes in the way that is fastest: whole chains side by side, or where they are few, compiled loops or pieces."
-    n, longest = len(log_density), int(lengths.max())
-    most = max(2 * _WARM, isqrt(n))
-    if longest < 3 * most:
-        return _batched(start, A, log_density, lengths, longest)
-    if n >= _LONG and _compiled(_walk_forward):
+    most = _piece(lengths)
+    if most < lengths.max() and len(log_density) >= _LONG and _compiled(_walk_forward):
         return _walked(start, A, log_density, lengths)
     return _batched(start, A, log_density, lengths, most)
 
@@ -315,7 +327,7 @@ def _refuse_impossible(values):
         raise ValueError(f"sequence {np.argmin(values)} has probability 0: no path that start and transitions allow can emit it; look "
                          "for zeros in them and in the emissions, or leave the sequence out")
 
-# %% ../nbs/31_hmm.ipynb #29480dea
+# %% ../nbs/31_hmm.ipynb #1b6dc0a8
 def _log_chain(log_start, log_transition, log_density):
     "The three as float arrays of shapes (k,), (k, k) and (n, k), or a `ValueError` that says what is wrong."
     names = ("log_start", "log_transition", "log_density")
@@ -331,7 +343,7 @@ def _log_chain(log_start, log_transition, log_density):
 def _lengths(lengths, n):
     "The lengths of the sequences as whole numbers that sum to n; one sequence where none are given."
     given = np.array([n] if lengths is None else lengths)
-    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu" or not (given >= 1).all() or given.sum() != n:
+    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu" or not ((given >= 1) & (given <= n)).all() or given.sum() != n:
         raise ValueError(f"lengths are {given.tolist()!r:.60} and there are {n} rows: pass whole numbers of at least 1 that sum to {n}")
     return given.astype(np.intp)
 
@@ -452,10 +464,19 @@ class HMMModel:
     def _form(self, theta):
         return self.family.form(np.full(len(theta[0]), 1 / len(theta[0])), theta)
 
-# %% ../nbs/31_hmm.ipynb #816fdb5c
+# %% ../nbs/31_hmm.ipynb #12262275
+def _pair(block):
+    "Rows and lengths of a block, which is a pair of them, or rows alone; or a `ValueError`."
+    if isinstance(block, (tuple, list)) and len(block) == 2 and (isinstance(block, tuple) or np.ndim(block[0]) > 1):
+        return block
+    if isinstance(block, tuple):
+        raise ValueError(f"a block of sequences is a tuple of {len(block)}: pass a pair (rows, lengths), or an array of rows (n, d)")
+    return np.asarray(block), None
+
+# %% ../nbs/31_hmm.ipynb #a348fd4b
 def _expected(log_start, log_transition, form, block):
     "Expected statistics of a block of sequences."
-    rows, lengths = block if isinstance(block, (tuple, list)) else (block, None)
+    rows, lengths = _pair(block)
     k = len(log_start)
     table, block, seen = _emissions(form, k, rows)
     lengths = _lengths(lengths, len(table))
@@ -479,26 +500,69 @@ def chains_in_blocks(
     parts = np.split(np.arange(len(lengths)), np.flatnonzero(np.diff((ends - 1) // size)) + 1)
     return lambda: ((X[ends[p[0]] - lengths[p[0]]:ends[p[-1]]], lengths[p]) for p in parts)
 
-# %% ../nbs/31_hmm.ipynb #261b58b7
-def _best_paths(log_start, log_transition, log_density, lengths):
-    "Largest log-probability of each chain, and the states of its path, for all chains side by side."
-    pieces, turned = _Pieces(lengths, int(lengths.max())), np.ascontiguousarray(log_transition.T)
-    D, back = log_density[pieces.rows], np.zeros(log_density.shape, dtype=np.int16)
-    for t, now in enumerate(pieces.steps):
+# %% ../nbs/31_hmm.ipynb #592a296b
+def _best_forward(entry, log_transition, D, pieces):
+    "Largest log-probability of the ways to each state at the end of each piece, (pieces, k), and the winners of each row, (n, k)."
+    turned, back = np.ascontiguousarray(log_transition.T), np.zeros(D.shape, dtype=np.int16)
+    delta = entry + D[pieces.steps[0]]
+    for now in pieces.steps[1:]:
         m = now.stop - now.start
-        if t:
-            table = delta[:m, None] + turned
-            back[now] = table.argmax(axis=2)
-            delta[:m] = table.max(axis=2) + D[now]
-        else:
-            delta = log_start + D[now]
-    states, ahead, values = np.empty(len(D), dtype=np.intp), delta.argmax(axis=1), np.empty(len(lengths))
+        table = delta[:m, None] + turned
+        back[now] = table.argmax(axis=2)
+        delta[:m] = table.max(axis=2) + D[now]
+    return delta, back
+
+def _best_back(last, back, pieces):
+    "Follow the winners back from the last state of each piece: the state of each row, in the order of `pieces`."
+    states, ahead = np.empty(len(back), dtype=np.intp), last.copy()
     for now in reversed(pieces.steps):
         m = now.stop - now.start
-        states[pieces.rows[now]] = ahead[:m]
+        states[now] = ahead[:m]
         ahead[:m] = back[now][np.arange(m), ahead[:m]]
-    values[pieces.order] = delta.max(axis=1)
-    return values, states
+    return states
+
+def _along(log_start, log_transition, log_density, states, starts):
+    "Log-probability of a path and what was seen, for each chain."
+    moves = np.empty(len(states))
+    moves[1:] = log_transition[states[:-1], states[1:]]
+    moves[starts] = log_start[states[starts]]
+    return np.add.reduceat(moves + log_density[np.arange(len(states)), states], starts)
+
+# %% ../nbs/31_hmm.ipynb #dcc63e3f
+@np.errstate(invalid="ignore")                                      # chains that cannot be leave NaN
+def _best_joined(log_start, log_transition, D, pieces):
+    "`_best_forward` in which each piece begins where the one before it ends, from guesses until they agree; None if they do not."
+    entry, left, right = np.repeat(log_start[None], len(pieces.tails), axis=0), pieces.left, pieces.right
+    entry[right] = 0
+    for _ in range(1 + _ROUNDS):
+        ends, back = _best_forward(entry, log_transition, D, pieces)
+        guess, joined = entry[right], (ends[left][:, :, None] + log_transition).max(axis=1)
+        entry[right] = joined = joined - joined.max(axis=1, keepdims=True)
+        size = 1 + abs(joined) + abs(ends[left]).min(axis=1, keepdims=True)
+        if ((joined == guess) | (abs(joined - guess) < 1e-14 * size)).all():
+            return ends, back
+
+def _roots(back, pieces):
+    "The state that each piece begins with, on the best way to each of its last states, (pieces, k)."
+    roots = np.tile(np.arange(back.shape[1]), (len(pieces.tails), 1))
+    for now in reversed(pieces.steps[1:]):
+        m = now.stop - now.start
+        roots[:m] = np.take_along_axis(back[now], roots[:m], axis=1)
+    return roots
+
+# %% ../nbs/31_hmm.ipynb #b4ece3ac
+def _best_paths(log_start, log_transition, log_density, lengths, most):
+    "Largest log-probability of each chain, and the states of its path, by maxima over many pieces side by side."
+    pieces, states = _Pieces(lengths, most), np.empty(len(log_density), dtype=np.intp)
+    found = _best_joined(log_start, log_transition, log_density[pieces.rows], pieces)
+    if not found:
+        return _best_paths(log_start, log_transition, log_density, lengths, int(lengths.max()))
+    (ends, back), links = found, list(zip(pieces.left.tolist(), pieces.right.tolist()))
+    last, roots = ends.argmax(axis=1), _roots(back, pieces) if links else None
+    for left, right in reversed(links):
+        last[left] = (ends[left] + log_transition[:, roots[right, last[right]]]).argmax()
+    states[pieces.rows] = _best_back(last, back, pieces)
+    return _along(log_start, log_transition, log_density, states, lengths.cumsum() - lengths), states
 
 # %% ../nbs/31_hmm.ipynb #10783c1e
 def _walk_best(log_start, log_transition, log_density, lengths, back, values, states):
@@ -520,22 +584,24 @@ def _walk_best(log_start, log_transition, log_density, lengths, back, values, st
             states[t - 1] = back[t, states[t]]
         first += length
 
-# %% ../nbs/31_hmm.ipynb #84a31ce4
+# %% ../nbs/31_hmm.ipynb #eb0a99d0
 def viterbi(
     log_start:np.ndarray, # As for `forward_backward`
     log_transition:np.ndarray, # As for `forward_backward`
     log_density:np.ndarray, # As for `forward_backward`
     lengths:np.ndarray|None=None, # As for `forward_backward`
 )->tuple[float, np.ndarray]: # Log-probability of the paths with what was seen, and the states, shape (n,)
-    """The most probable path of each sequence (Viterbi, 1967). Of several, states of low number win, from the last row back.
+    """The most probable path of each sequence (Viterbi, 1967). Of several, states of low number win, from the last row back,
+    as far as rounding lets them be told apart from the others.
 
     Raises `ValueError` when shapes or lengths do not fit, a number is NaN, or a sequence has probability 0."""
     log_start, log_transition, log_density = _log_chain(log_start, log_transition, log_density)
     lengths, n = _lengths(lengths, len(log_density)), len(log_density)
-    if n >= _LONG and lengths.max() > 3 * isqrt(n) and _compiled(_walk_best):
+    most = _piece(lengths)
+    if most < lengths.max() and n >= _LONG and _compiled(_walk_best):
         values, states = np.empty(len(lengths)), np.empty(n, dtype=np.intp)
         _compiled(_walk_best)(log_start, log_transition, log_density, lengths, np.empty(log_density.shape, np.int16), values, states)
     else:
-        values, states = _best_paths(log_start, log_transition, log_density, lengths)
+        values, states = _best_paths(log_start, log_transition, log_density, lengths, most)
     _refuse_impossible(values)
     return float(values.sum()), states

@@ -132,7 +132,7 @@ def test_loops_give_what_arrays_give(case):
     back, values, states = np.empty(table.shape, np.int16), np.empty(len(lengths)), np.empty(n, np.intp)
     hmm._walk_best(*logs(start, A), table, lengths, back, values, states)
     score, path = viterbi(*logs(start, A), table, lengths)
-    np.testing.assert_allclose(values.sum(), score, rtol=1e-14)
+    np.testing.assert_allclose(values.sum(), score, rtol=1e-13)
     np.testing.assert_array_equal(states, path)
 
 
@@ -186,6 +186,123 @@ def test_pieces_agree_in_small_entries_too():
     *got, sound = hmm._batched(start, A, table, lengths, 100)
     assert sound.all()
     assert_same(got, in_logs(*logs(start, A), table, lengths), 1e-10)
+
+
+def hard_case(seed):
+    "A chain and rows of any kind: zeros, cycles, states that are never left, steps that underflow, spells, impossible rows, offsets."
+    rng, k = np.random.default_rng(seed), 1 + seed % 4
+    lengths = [np.array([140]), rng.integers(1, 5, 30), np.array([1, 90, 1, 1, 60]), np.array([1])][seed % 5 % 4]
+    start, A = random_chain(rng, k, *[(0, 0), (.5, 0), (0, 1), (0, .999)][rng.integers(4)])
+    if rng.random() < .2:
+        start, A = np.eye(k)[0], np.roll(np.eye(k), 1, axis=1)
+    log_start, log_A = logs(start, A)
+    if rng.random() < .2:
+        log_A = np.where(np.eye(k) > 0, 0, -rng.uniform(100, 2000))
+    n = lengths.sum()
+    table = 10. ** rng.integers(-1, 3) * rng.normal(size=(n, k))
+    kind = rng.integers(5)
+    if kind == 0:
+        table[rng.random((n, k)) < .05] = -np.inf
+    elif kind == 1:
+        table += rng.choice([-1e5, 1e5], (n, 1))
+    elif kind == 2:
+        table = np.repeat(rng.choice([-8., -2., 0.], (n // 30 + 1, k)), 30, axis=0)[:n]
+    table[-3:] = 0                                                       # not observed
+    return log_start, log_A, table, lengths
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_way_gives_what_logs_give(seed, monkeypatch):
+    log_start, log_A, table, lengths = hard_case(seed)
+    values, posterior, transitions = in_logs(log_start, log_A, table, lengths)
+    level = 1 + abs(table[np.isfinite(table)]).sum()
+    tol, ways = 1e-11 + 1e-15 * level, {}
+    with np.errstate(all="ignore"):
+        for most in (int(lengths.max()), 17, 5):
+            for rounds in (2, 0):
+                monkeypatch.setattr(hmm, "_ROUNDS", rounds)
+                ways[most, rounds] = hmm._batched(np.exp(log_start), np.exp(log_A), table, lengths, min(most, int(lengths.max())))
+        if hmm._compiled(hmm._walk_forward):
+            ways["walked"] = hmm._walked(np.exp(log_start), np.exp(log_A), table, lengths)
+    for value, R, pairs, sound in ways.values():
+        rows = np.repeat(sound, lengths)
+        assert_same((value[sound], R[rows]), (values[sound], posterior[rows]), tol)
+        if sound.all():
+            np.testing.assert_allclose(pairs, transitions, rtol=tol, atol=tol * len(table))
+    monkeypatch.setattr(hmm, "_ROUNDS", 2)
+    assert_same([sequence_log_likelihoods(log_start, log_A, table, lengths)], [values], tol)
+    if not np.isfinite(values).all():
+        return
+    assert_same(forward_backward(log_start, log_A, table, lengths), (np.float64(values.sum()), posterior, transitions), tol * len(table))
+    best = [hmm._best_paths(log_start, log_A, table, lengths, min(most, int(lengths.max()))) for most in (200, 17, 5)]
+    back, value, states = np.empty(table.shape, np.int16), np.empty(len(lengths)), np.empty(len(table), np.intp)
+    hmm._walk_best(log_start, log_A, table, lengths, back, value, states)
+    for score, path in best:                                             # ties may be broken in another way
+        np.testing.assert_allclose(score, value, rtol=1e-12, atol=tol)
+        np.testing.assert_allclose(hmm._along(log_start, log_A, table, path, lengths.cumsum() - lengths), value, rtol=1e-12, atol=tol)
+
+
+def test_pieces_that_tell_a_join_differently_are_not_trusted(monkeypatch):
+    "A state fades to a number of one digit within the first piece and leads at its end; its transfer matrix knows all digits."
+    monkeypatch.setattr(hmm, "_ROUNDS", 0)
+    fading = np.r_[[-247.] * 3, [290.] * 3, -350, np.zeros(5)]
+    start, A, table, lengths = np.array([.5, .5]), np.eye(2), np.c_[np.zeros(12), fading], np.array([12])
+    with np.errstate(all="ignore"):
+        assert not hmm._batched(start, A, table, lengths, 6)[3].any()
+        value, R, pairs, sound = hmm._batched(start, A, table, lengths, 12)
+    assert sound.all()
+    assert_same((value, R, pairs), in_logs(*logs(start, A), table, lengths), 1e-12)
+
+
+def test_scaling_is_judged_by_beta_over_c():
+    c, largest, starts = np.array([1, 1e-200, 1, 1e-200, 1, 1e-280, np.nan, 0]), np.array([1e200, 1, 1, 1e100, 1e300, 1, 1, 1]), np.array([0, 2, 4, 5, 6, 7])
+    with np.errstate(divide="ignore"):
+        assert hmm._sound(c, largest, starts).tolist() == [True, False, False, False, False, False]
+
+
+def test_a_row_that_only_an_unlikely_state_can_reach_is_carried_by_scaling(monkeypatch):
+    "The state that the row speaks for cannot be entered: 400 nats are no reason for logarithms."
+    monkeypatch.setattr(hmm, "_in_logs", None)
+    table = np.tile([0., -5.], (40, 1))
+    table[20] = [-400, 0]
+    chain = *logs(np.array([1., 0]), np.array([[1., 0], [.5, .5]])), table
+    np.testing.assert_allclose(forward_backward(*chain)[0], -400, rtol=1e-13)
+
+
+def test_what_all_states_share_costs_no_digits():
+    "In logarithms: a chain that never changes, and offsets of 1e5 nats a row."
+    rng = np.random.default_rng(30)
+    table, offset = rng.normal(size=(500, 2)), rng.choice([-1e5, 1e5], (500, 1))
+    value, R, _ = hmm._in_logs(*logs(np.array([.5, .5]), np.eye(2)), table)
+    shifted, same, _ = hmm._in_logs(*logs(np.array([.5, .5]), np.eye(2)), table + offset)
+    np.testing.assert_allclose(same, R, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(shifted, value + offset.sum(), rtol=1e-12, atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_best_path_in_pieces(k, monkeypatch):
+    rng = np.random.default_rng(31)
+    log_start, log_A = logs(*random_chain(rng, k, 0, .5))
+    table, lengths, joined, found = rng.normal(size=(2000, k)), np.array([900, 1, 1099]), hmm._best_joined, []
+    monkeypatch.setattr(hmm, "_best_joined", lambda *a: found.append(joined(*a)) or found[-1])
+    whole = hmm._best_paths(log_start, log_A, table, lengths, 1099)
+    pieces = hmm._best_paths(log_start, log_A, table, lengths, 100)
+    assert len(found) == 2 and None not in found                         # settled without another run
+    np.testing.assert_array_equal(pieces[1], whole[1])
+    np.testing.assert_allclose(pieces[0], whole[0], rtol=1e-13)
+    back, value, states = np.empty(table.shape, np.int16), np.empty(3), np.empty(2000, np.intp)
+    hmm._walk_best(log_start, log_A, table, lengths, back, value, states)
+    np.testing.assert_array_equal(pieces[1], states)
+    np.testing.assert_allclose(pieces[0], value, rtol=1e-12)
+
+
+def test_best_path_that_no_piece_can_know():
+    "The chain never changes, and its last rows decide what the first ones were."
+    table = np.zeros((400, 3))
+    table[:, 0], table[-150:, 2] = .1, 1.
+    value, path = viterbi(*logs(np.full(3, 1 / 3), np.eye(3)), table)
+    assert (path == 2).all()
+    np.testing.assert_allclose(value, 150 - np.log(3), rtol=1e-13)
 
 
 @pytest.mark.parametrize("n", [1_000_000])
@@ -586,6 +703,28 @@ def test_arrays_that_cannot_be_used(place, value, words):
     for function in (forward_backward, viterbi, sequence_log_likelihoods):
         with pytest.raises(ValueError, match=words):
             function(*arrays)
+
+
+def test_lengths_whose_sum_wraps_around():
+    with pytest.raises(ValueError, match="lengths are"):
+        forward_backward([0.], [[0.]], np.zeros((3, 1)), np.array([2**63 - 1, 2**63 - 1, 5]))
+
+
+def test_blocks_as_lists():
+    params, X, lengths = counting(np.random.default_rng(24))
+    model = HMMModel(Poisson())
+    for block, same in (([X, lengths], (X, lengths)), (X.tolist(), X), (X[:2].tolist(), X[:2]), ((X.tolist(), lengths.tolist()), (X, lengths))):
+        np.testing.assert_equal(model.expectation(params)(block).log_likelihood, model.expectation(params)(same).log_likelihood)
+    with pytest.raises(ValueError, match="a tuple of 3: pass a pair"):
+        model.expectation(params)((X, lengths, 3))
+
+
+def test_an_impossible_category_that_is_forced_becomes_possible():
+    model, params, X = HMMModel(Categorical(2)), (np.array([1., 0]), np.eye(2), np.array([[[1., 0]], [[.5, .5]]])), np.array([[0.], [1.]])
+    expected = model.expectation(params)(X)
+    np.testing.assert_allclose(expected.log_likelihood, np.log(1e-300), rtol=1e-12)
+    with pytest.warns(RuntimeWarning, match=r"states \[1\]"):
+        np.testing.assert_allclose(model.maximization(expected, params)[2][0], [[.5, .5]], rtol=1e-12)
 
 
 def test_rows_that_cannot_be_used():
