@@ -21,14 +21,14 @@ from sklearn.utils.validation import check_scalar
 from .em import Expected, in_blocks
 from .latent import assignments
 
-# %% ../nbs/33_lda.ipynb #892f37a2
+# %% ../nbs/33_lda.ipynb #2f510014
 def _check_concentrations(values, name, length=None):
     "Parameters of a Dirichlet distribution as floats, or a `ValueError`."
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or not values.size or length not in (None, len(values)):
         raise ValueError(f"{name} has shape {values.shape}: pass one number for each of the {length or 'k'} topics, shape (k,)")
-    if not ((values > 0) & np.isfinite(values)).all():
-        raise ValueError(f"{name} is {values}: each entry must be finite and above 0")
+    if not ((values >= 1e-150) & (values <= 1e150)).all():
+        raise ValueError(f"{name} is {values}: each entry must be finite and above 0 (from 1e-150 to 1e150)")
     return values
 
 
@@ -37,11 +37,13 @@ def _check_topics(topics):
     topics = np.asarray(topics, dtype=float)
     if topics.ndim != 2 or 0 in topics.shape:
         raise ValueError(f"topics has shape {topics.shape}: pass one row of word probabilities for each topic, shape (k, v)")
-    if not (topics >= 0).all() or not np.allclose(topics.sum(axis=1), 1, rtol=0, atol=1e-8):
-        raise ValueError(f"topics has an entry below 0, or rows that sum to {topics.sum(axis=1)}: each must sum to 1")
-    return topics
+    if not (topics >= 0).all():
+        raise ValueError(f"topics holds {topics.min()}: pass probabilities, none below 0")
+    if (off := abs(topics.sum(axis=1) - 1)).max() > 1e-6:                      # room for the rounding of single precision
+        raise ValueError(f"row {off.argmax()} of topics sums to {topics[off.argmax()].sum():.6g}: each must sum to 1")
+    return topics / topics.sum(axis=1, keepdims=True)
 
-# %% ../nbs/33_lda.ipynb #d0370910
+# %% ../nbs/33_lda.ipynb #7c476eaf
 def sample_corpus(
     alpha:np.ndarray, # Concentrations of the topic shares, shape (k,)
     topics:np.ndarray, # Probability of each word under each topic, shape (k, v)
@@ -54,21 +56,22 @@ def sample_corpus(
     """
     topics, lengths = _check_topics(topics), np.asarray(lengths)
     alpha = _check_concentrations(alpha, "alpha", len(topics))
-    if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer) or (lengths < 0).any():
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu") or (lengths < 0).any():
         raise ValueError(f"lengths are {lengths}: pass one whole number, 0 or more, for each document")
     shares = rng.dirichlet(alpha, size=len(lengths))
     rows = [csr_array(rng.multinomial(n, share @ topics / (share @ topics).sum())[None]) for n, share in zip(lengths, shares)]
     return (vstack(rows, format="csr").astype(float) if rows else csr_array((0, topics.shape[1]))), shares
 
-# %% ../nbs/33_lda.ipynb #62732793
+# %% ../nbs/33_lda.ipynb #b5cd410b
 def _log_polya(alpha, taken):
     "log E[prod_k share_k**taken_k] for shares from Dirichlet(alpha), for each row of `taken`; -inf where a count is below 0."
-    n = taken.sum(axis=-1)
-    rises = gammaln(alpha + np.maximum(taken, 0)) - gammaln(alpha)
-    value = gammaln(alpha.sum()) - gammaln(alpha.sum() + n) + rises.sum(axis=-1)
+    n, k = taken.sum(axis=-1), len(alpha)
+    factors = np.log(np.append(alpha, alpha.sum()) + np.arange(n.max(initial=0))[:, None])
+    rises = np.vstack([np.zeros(k + 1), np.cumsum(factors, axis=0)])      # row c: log of a (a + 1) ... (a + c - 1)
+    value = rises[np.maximum(taken, 0), np.arange(k)].sum(axis=-1) - rises[n, k]
     return np.where((taken >= 0).all(axis=-1), value, -np.inf)
 
-# %% ../nbs/33_lda.ipynb #0a03dc4c
+# %% ../nbs/33_lda.ipynb #e203238d
 def log_evidence_enumerated(
     words:np.ndarray, # The words of one document, as numbers 0..v-1, shape (n,)
     alpha:np.ndarray, # Concentrations of the topic shares, shape (k,)
@@ -79,19 +82,19 @@ def log_evidence_enumerated(
     Raises `ValueError` when there are more than a million assignments, or a word is not a number from 0 to v-1.
     """
     topics = _check_topics(topics)
-    alpha, words = _check_concentrations(alpha, "alpha", len(topics)), np.asarray(words, dtype=int).reshape(-1)
-    k, n = len(topics), len(words)
-    if n and not 0 <= words.min() <= words.max() < topics.shape[1]:
-        raise ValueError(f"words are {words}: pass whole numbers from 0 to {topics.shape[1] - 1}")
-    if k**n > 1e6:
-        raise ValueError(f"{n} words and {k} topics have {float(k)**n:.1e} assignments, too many to list: use log_evidence")
-    Z = np.array(list(assignments(n, k))) if n else np.zeros((1, 0), dtype=int)
+    alpha, words = _check_concentrations(alpha, "alpha", len(topics)), np.asarray(words)
+    k, n = len(topics), words.size
+    if words.ndim != 1 or (n and (words.dtype.kind not in "iu" or not 0 <= words.min() <= words.max() < topics.shape[1])):
+        raise ValueError(f"words are {words}: pass whole numbers from 0 to {topics.shape[1] - 1}, shape (n,)")
+    if n * np.log10(k) > 6:
+        raise ValueError(f"{n} words and {k} topics have 10**{n * np.log10(k):.1f} assignments, too many to list: use log_evidence")
+    words, Z = words.astype(int), np.array(list(assignments(n, k))) if n else np.zeros((1, 0), dtype=int)
     taken = (Z[:, :, None] == np.arange(k)).sum(axis=1)                       # words of each topic, shape (k**n, k)
     with np.errstate(divide="ignore"):
         emitted = np.log(topics[Z, words]).sum(axis=1)
     return float(logsumexp(emitted + _log_polya(alpha, taken)))
 
-# %% ../nbs/33_lda.ipynb #ba7c4306
+# %% ../nbs/33_lda.ipynb #fb23ada0
 def log_evidence(
     counts:np.ndarray, # How often each word occurs in one document, whole numbers, shape (v,)
     alpha:np.ndarray, # Concentrations of the topic shares, shape (k,)
@@ -99,57 +102,71 @@ def log_evidence(
 )->float: # Log probability of the words in one order, in nats
     """Exact log p(words | alpha, topics) by a table over how many words each topic takes, with (n + 1)**(k - 1) cells.
 
-    Cheap for two or three topics. Raises `ValueError` when the table is too large, or a count is no whole number.
+    Cheap for two or three topics. Raises `ValueError` when it would take too long, or a count is no whole number.
     """
     topics, counts = _check_topics(topics), np.asarray(counts)
-    alpha, n, k = _check_concentrations(alpha, "alpha", len(topics)), int(counts.sum()), len(topics)
-    if counts.shape != topics.shape[1:] or (counts < 0).any() or (counts != np.floor(counts)).any():
+    alpha, k = _check_concentrations(alpha, "alpha", len(topics)), len(topics)
+    if counts.shape != topics.shape[1:] or counts.dtype.kind not in "iuf" or not ((counts >= 0) & (counts < np.inf) & (counts == np.floor(counts))).all():
         raise ValueError(f"counts must be {topics.shape[1]} whole numbers, none below 0; got {counts}")
-    if (n + 1.0)**(k - 1) > 1e7:
-        raise ValueError(f"the table for {n} words and {k} topics has {(n + 1.0)**(k - 1):.1e} cells: use document_bounds")
-    table = np.full((n + 1,) * (k - 1), -np.inf)  # logarithms: entries that are tiny now may be large at the end
+    n = counts.sum(dtype=float)
+    size = np.log10(n + 1) * (k - 1)                                      # each word takes a round over 10**size cells
+    if n > 1e6 or size > 7 or size + np.log10(n + 1) > 9:
+        raise ValueError(f"{n:.0f} words and {k} topics need {n:.0f} rounds over 10**{size:.1f} cells: use document_bounds")
+    n, table = int(n), np.full((int(n) + 1,) * (k - 1), -np.inf)          # logarithms: what is tiny now may be large at the end
     table[(0,) * (k - 1)] = 0
-    with np.errstate(divide="ignore"):
-        log_topics = np.log(topics)
-    for chances in np.repeat(log_topics.T, counts.astype(int), axis=0):  # what each topic gives to one more word
+    with np.errstate(divide="ignore"): log_topics = np.log(topics)
+    for chances in np.repeat(log_topics.T, counts.astype(int), axis=0):   # what each topic gives to one more word
         shifted = [*(np.roll(table, 1, axis=j) for j in range(k - 1)), table]
         table = np.logaddexp.reduce([chance + cells for chance, cells in zip(chances, shifted)], axis=0)
     taken = np.indices(table.shape).reshape(k - 1, table.size).T
     taken = np.column_stack([taken, n - taken.sum(axis=1)]).astype(int)
     return float(logsumexp(table.reshape(-1) + _log_polya(alpha, taken)))
 
-# %% ../nbs/33_lda.ipynb #458c9983
+# %% ../nbs/33_lda.ipynb #e5d327b4
 def expected_log(
     concentrations:np.ndarray, # Parameters of Dirichlet distributions, one a row, shape (..., k)
 )->np.ndarray: # E[log share_k] under each of them, shape (..., k)
     """Expected logarithms of Dirichlet shares: psi(a_k) - psi(sum of a), where psi is the digamma function.
 
-    Raises `ValueError` when an entry is not above 0.
+    Raises `ValueError` when an entry is not above 0, or not finite.
     """
     concentrations = np.asarray(concentrations, dtype=float)
-    if not (concentrations > 0).all():
-        raise ValueError(f"concentrations has {concentrations.min()} among its entries: each must be above 0")
+    if (bad := ~((concentrations > 0) & (concentrations < np.inf))).any():
+        raise ValueError(f"concentrations has {concentrations[bad][0]} among its entries: each must be above 0 and finite")
     return psi(concentrations) - psi(concentrations.sum(axis=-1, keepdims=True))
 
-# %% ../nbs/33_lda.ipynb #49b70b8d
+# %% ../nbs/33_lda.ipynb #1c3818bd
+def _gamma_gap(p, q):
+    "log Gamma(p) - log Gamma(q) - (p - q) psi(q), where both are large by Stirling's series: the difference would lose digits."
+    large = np.minimum(p, q) > 1e4
+    a, b = np.where(large, p, 1.0), np.where(large, q, 1.0)
+    rise = (a - b) / b
+    bend = np.log1p(rise) - rise
+    series = (b - 0.5) * bend + (a - b) * np.log1p(rise) + (1 / a - 1 / b + rise / b) / 12
+    return np.where(large, series, gammaln(p) - gammaln(q) - (p - q) * psi(q))
+
+
 def dirichlet_divergence(
     q:np.ndarray, # Parameters of Dirichlet distributions, one a row, shape (..., k)
     p:np.ndarray, # Parameters of those that they are compared with, of a shape that broadcasts
 )->np.ndarray: # KL(q || p) in nats, one a row, shape (...)
     """The Kullback-Leibler divergence of Dirichlet distributions, 0 or more, equation (33.9).
 
-    Raises `ValueError` when an entry is not above 0.
+    Raises `ValueError` when an entry is not above 0, or not finite.
     """
     q, p = np.broadcast_arrays(np.asarray(q, dtype=float), np.asarray(p, dtype=float))
-    if not (p > 0).all():
-        raise ValueError(f"p has {p.min()} among its entries: each must be above 0")
-    norms = gammaln(q.sum(axis=-1)) - gammaln(p.sum(axis=-1)) + (gammaln(p) - gammaln(q)).sum(axis=-1)
-    return norms + ((q - p) * expected_log(q)).sum(axis=-1)
+    for name, values in (("q", q), ("p", p)):
+        if (bad := ~((values > 0) & (values < np.inf))).any():
+            raise ValueError(f"{name} has {values[bad][0]} among its entries: each must be above 0 and finite")
+    return _gamma_gap(p, q).sum(axis=-1) - _gamma_gap(p.sum(axis=-1), q.sum(axis=-1))
 
-# %% ../nbs/33_lda.ipynb #e12cf49c
+# %% ../nbs/33_lda.ipynb #47367df7
 def _check_counts(X, v=None):
     "The counts as a sparse array of documents by words without stored zeros, or a `ValueError` that says what is wrong."
-    X = csr_array(X, dtype=float, copy=True) if issparse(X) else csr_array(np.atleast_2d(np.asarray(X, dtype=float)))
+    X = X.astype(float) if issparse(X) else np.atleast_2d(np.asarray(X, dtype=float))     # floats first: small integers overflow
+    if X.ndim != 2:
+        raise ValueError(f"X has shape {X.shape}: pass one row for each document, one column for each word")
+    X = csr_array(X)
     X.sum_duplicates()
     X.eliminate_zeros()
     if v is not None and X.shape[1] != v:
@@ -158,7 +175,17 @@ def _check_counts(X, v=None):
         raise ValueError(f"X holds {X.data[bad][0]}: how often a word occurs must be 0 or more, and finite")
     return X
 
-# %% ../nbs/33_lda.ipynb #a0684889
+
+def _check_log_topics(log_topics):
+    "Logarithms of word probabilities as floats, shape (k, v), or a `ValueError`."
+    log_topics = np.asarray(log_topics, dtype=float)
+    if log_topics.ndim != 2:
+        raise ValueError(f"log_topics has shape {log_topics.shape}: pass one row for each topic, shape (k, v)")
+    if not (log_topics <= 1e-6).all():
+        raise ValueError(f"log_topics holds {log_topics.max()}: pass logarithms of probabilities, which are not above 0")
+    return log_topics
+
+# %% ../nbs/33_lda.ipynb #9cf3ee0d
 def _assign(log_joint):
     "Softmax and logarithm of the sum of each row, of shapes (m, k) and (m,)."
     largest = log_joint.max(axis=1, keepdims=True)
@@ -176,9 +203,9 @@ def expected_counts(
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # Words by document and topic, (n, k), by topic and word, (k, v), and log of the sum of topics over each document's words, (n,)
     """The E-step: deal each word out to the topics as in (33.10), and count.
 
-    Raises `ValueError` when a count is negative or not finite, or a shape does not fit.
+    Raises `ValueError` when a count is negative or not finite, `log_topics` holds no logarithms, or a shape does not fit.
     """
-    log_topics = np.asarray(log_topics, dtype=float)
+    log_topics = _check_log_topics(log_topics)
     X, log_shares = _check_counts(X, log_topics.shape[1]).tocoo(), expected_log(gamma)
     if log_shares.shape != (X.shape[0], len(log_topics)):
         raise ValueError(f"gamma has shape {log_shares.shape}: pass one row for each of {X.shape[0]} documents, "
@@ -217,7 +244,7 @@ def document_bounds(
     alpha = _check_concentrations(alpha, "alpha", len(log_topics))
     return expected_counts(X, gamma, log_topics)[2] - dirichlet_divergence(gamma, alpha)
 
-# %% ../nbs/33_lda.ipynb #d9d0290d
+# %% ../nbs/33_lda.ipynb #bb53dab0
 def infer_documents(
     X:np.ndarray, # How often each word occurs in each document, shape (n, v), dense or sparse
     alpha:np.ndarray, # Concentrations of the topic shares, shape (k,)
@@ -230,7 +257,9 @@ def infer_documents(
 
     Raises `ValueError` as `update_documents` does.
     """
-    X, k = _check_counts(X, np.shape(log_topics)[1]), len(log_topics)
+    log_topics = _check_log_topics(log_topics)
+    X, k = _check_counts(X, log_topics.shape[1]), len(log_topics)
+    alpha = _check_concentrations(alpha, "alpha", k)
     length = X.sum(axis=1)[:, None] + 1
     gamma = alpha + np.repeat(length - 1, k, axis=1) / k if gamma is None else gamma
     for _ in range(max_iter):
@@ -239,9 +268,9 @@ def infer_documents(
             break
     return gamma
 
-# %% ../nbs/33_lda.ipynb #e6033f04
+# %% ../nbs/33_lda.ipynb #a1d3bad6
 def _newton_step(alpha, n, sums, symmetric):
-    "Newton step in a time linear in k, and the gain it promises: the Hessian is a diagonal plus a constant, equation (33.15)."
+    "Newton step and gradient, in a time linear in k: the Hessian is a diagonal plus a constant, equation (33.15)."
     gradient = n * (psi(alpha.sum()) - psi(alpha)) + sums
     diagonal, constant = -n * polygamma(1, alpha), n * polygamma(1, alpha.sum())
     if symmetric:
@@ -249,19 +278,20 @@ def _newton_step(alpha, n, sums, symmetric):
     else:
         shift = (gradient / diagonal).sum() / (1 / constant + (1 / diagonal).sum())
         step = (shift - gradient) / diagonal
-    return step, gradient @ step / 2
+    return step, gradient
 
 
-def _climb(alpha, step, n, sums):
-    "The longest of alpha + step, alpha + step / 2, alpha + step / 4, ... that is positive and no worse than alpha."
-    def value(a): return n * (gammaln(a.sum()) - gammaln(a).sum()) + a @ sums
+def _climb(alpha, step, n, gradient):
+    "alpha + step, cut short so that no entry loses more than nine tenths, then halved until it is no worse than alpha."
+    step = step / max(1, (-step / alpha).max() / 0.9)
     for halvings in range(60):
         new = alpha + step / 2**halvings
-        if (new > 0).all() and value(new) >= value(alpha):
+        gain = gradient @ (new - alpha) + n * (_gamma_gap(new.sum(), alpha.sum()) - _gamma_gap(new, alpha).sum())
+        if gain >= 0:
             return new
     return alpha
 
-# %% ../nbs/33_lda.ipynb #3a2e8783
+# %% ../nbs/33_lda.ipynb #1fe30a47
 def newton_alpha(
     sums:np.ndarray, # E[log share_k] added up over the documents, shape (k,)
     n:float, # Number of documents
@@ -272,18 +302,22 @@ def newton_alpha(
     """Newton's method for the concentrations of a Dirichlet distribution (Minka 2000; Blei, Ng and Jordan 2003, A.4.2).
 
     Raises `ValueError` when there is no maximum: there is one if sum(exp(sums / n)) < 1, for symmetric alpha if
-    the mean of sums / n is below -log(k).
+    the mean of sums / n is below -log(k). With one entry alpha plays no part, and is returned as it is.
     """
     alpha, sums = _check_concentrations(alpha, "alpha"), np.asarray(sums, dtype=float)
-    k, mean = len(alpha), sums / n
-    if sums.shape != (k,) or not (mean.mean() < -np.log(k) if symmetric else np.exp(mean).sum() < 1):
+    if not 0 < n < np.inf or sums.shape != alpha.shape or not (abs(sums) <= 1e150 * n).all():
+        raise ValueError(f"sums is {sums} and n is {n}: pass one sum of logarithms for each of {len(alpha)} entries, and n above 0")
+    if (k := len(alpha)) == 1:
+        return alpha
+    mean = sums / n
+    if not (mean.mean() < -np.log(k) if symmetric else np.exp(mean).sum() < 1):
         raise ValueError(f"sums / n is {mean}: logarithms of {k} shares must be negative and unequal over the documents "
                          "for alpha to have a maximum; keep alpha fixed")
     alpha = np.full(k, alpha.mean()) if symmetric else alpha
     for _ in range(max_iter):
-        step, gain = _newton_step(alpha, n, sums, symmetric)
-        before, alpha = alpha, _climb(alpha, step, n, sums)
-        if gain <= 1e-15 * n or (alpha == before).all():
+        step, gradient = _newton_step(alpha, n, sums, symmetric)
+        before, alpha = alpha, _climb(alpha, step, n, gradient)
+        if gradient @ step <= 2e-11 * n or (alpha == before).all():        # less would be rounding
             break
     return alpha
 
@@ -297,10 +331,13 @@ def document_blocks(
     numbers = in_blocks(np.arange(X.shape[0]), size)
     return lambda: ((rows, X[rows]) for rows in numbers())
 
-# %% ../nbs/33_lda.ipynb #a4f1285a
+# %% ../nbs/33_lda.ipynb #35bf9d3e
 def _rows(block, n):
     "Numbers and counts of the documents of a block, which is the whole corpus or a pair from `document_blocks`."
     rows, X = block if isinstance(block, tuple) else (np.arange(n), block)
+    X = X if issparse(X) else np.atleast_2d(X)
+    if not n:
+        raise ValueError("gamma has no rows: pass at least one document")
     if X.shape[0] != len(rows):
         raise ValueError(f"X has {X.shape[0]} documents and gamma has {n} rows: pass one row for each document")
     return rows, X
@@ -309,21 +346,22 @@ def _rows(block, n):
 def _document_part(block, gamma, alpha, log_topics, topic_term):
     "The statistics and the bound of a block of documents, with its part of the topics' term of the bound."
     rows, X = _rows(block, len(gamma))
+    alpha = _check_concentrations(alpha, "alpha", gamma.shape[1])
     by_document, by_word, log_sums = expected_counts(X, gamma[rows], log_topics)
-    taken = np.zeros_like(gamma)
+    taken, seen = np.zeros(gamma.shape), np.bincount(rows, minlength=len(gamma)).astype(float)
     taken[rows] = by_document
     bound = (log_sums - dirichlet_divergence(gamma[rows], alpha)).sum() + topic_term * len(rows) / len(gamma)
-    return Expected({"document_topics": taken, "topic_words": by_word}, float(bound), float(len(rows)))
+    return Expected({"document_topics": taken, "topic_words": by_word, "seen": seen}, float(bound), float(len(rows)))
 
-# %% ../nbs/33_lda.ipynb #1e130f01
+# %% ../nbs/33_lda.ipynb #a1852120
 def _new_gamma(expected, alpha, gamma):
-    "gamma from the words each topic took in each document, (33.11), or a `ValueError` when some documents were left out."
-    if expected.weight != len(gamma):
-        raise ValueError(f"the blocks held {expected.weight:g} documents and gamma has {len(gamma)} rows: "
+    "gamma from the words each topic took in each document, (33.11), or a `ValueError` when documents were left out or came twice."
+    if (wrong := expected.statistics["seen"] != 1).any():
+        raise ValueError(f"document {wrong.argmax()} came {expected.statistics['seen'][wrong.argmax()]:g} times in the blocks: "
                          "pass each document exactly once")
     return alpha + expected.statistics["document_topics"]
 
-# %% ../nbs/33_lda.ipynb #259c7b67
+# %% ../nbs/33_lda.ipynb #f672b551
 @dataclass(frozen=True)
 class LDAPointModel:
     """LDA with topics that are parameters, not random, for `em`: `params` is (alpha, topics, gamma) (Blei, Ng and Jordan 2003).
@@ -343,7 +381,7 @@ class LDAPointModel:
 
     def expectation(self,
         params:tuple, # alpha, topics, gamma
-    )->Callable: # From a block of documents to `Expected` with the statistics `document_topics` and `topic_words`
+    )->Callable: # From a block of documents to `Expected` with the statistics `document_topics`, `topic_words` and `seen`
         "Deal out the words to the topics under the current q(shares)."
         alpha, topics, gamma = params
         with np.errstate(divide="ignore"):
@@ -363,7 +401,15 @@ class LDAPointModel:
             alpha = newton_alpha(expected_log(gamma).sum(axis=0), len(gamma), alpha, self.symmetric)
         return alpha, topics, gamma
 
-# %% ../nbs/33_lda.ipynb #b6aed514
+# %% ../nbs/33_lda.ipynb #9ffc904c
+def _check_eta(eta):
+    "Concentration of the topics as a float, or a `ValueError`."
+    eta = np.asarray(eta, dtype=float)
+    if eta.ndim or not 1e-150 <= eta <= 1e150:
+        raise ValueError(f"eta is {eta}: pass one finite number above 0 (from 1e-150 to 1e150), the same for all words")
+    return float(eta)
+
+# %% ../nbs/33_lda.ipynb #814d0f70
 def elbo(
     X:np.ndarray, # How often each word occurs in each document, shape (n, v), dense or sparse
     alpha:np.ndarray, # Concentrations of the topic shares, shape (k,)
@@ -376,9 +422,9 @@ def elbo(
     Raises `ValueError` as `document_bounds` does, and when `eta` is not above 0.
     """
     documents = document_bounds(X, gamma, alpha, expected_log(topic_words))
-    return float(documents.sum() - dirichlet_divergence(topic_words, eta).sum())
+    return float(documents.sum() - dirichlet_divergence(topic_words, _check_eta(eta)).sum())
 
-# %% ../nbs/33_lda.ipynb #980a35e1
+# %% ../nbs/33_lda.ipynb #0ad99f5f
 @dataclass(frozen=True)
 class LDAModel:
     """LDA with a prior on the topics, for `em`: `params` is (alpha, eta, topic_words, gamma), of shapes (k,), (), (k, v), (n, k).
@@ -401,10 +447,10 @@ class LDAModel:
 
     def expectation(self,
         params:tuple, # alpha, eta, topic_words, gamma
-    )->Callable: # From a block of documents to `Expected` with the statistics `document_topics` and `topic_words`
+    )->Callable: # From a block of documents to `Expected` with the statistics `document_topics`, `topic_words` and `seen`
         "Deal out the words to the topics under the current q(shares) and q(topics)."
         alpha, eta, topic_words, gamma = params
-        log_topics, topic_term = expected_log(topic_words), -dirichlet_divergence(topic_words, eta).sum()
+        log_topics, topic_term = expected_log(topic_words), -dirichlet_divergence(topic_words, _check_eta(eta)).sum()
         return lambda block: _document_part(block, gamma, alpha, log_topics, topic_term)
 
     def maximization(self,
@@ -422,7 +468,7 @@ class LDAModel:
             eta = newton_alpha(sums, len(topic_words), np.full(len(sums), float(eta)), symmetric=True)[0]
         return alpha, np.asarray(eta, dtype=float), topic_words, gamma
 
-# %% ../nbs/33_lda.ipynb #3274d9e0
+# %% ../nbs/33_lda.ipynb #6b19dea9
 def start_lda(
     X:np.ndarray, # How often each word occurs in each document, shape (n, v), dense or sparse
     k:int, # Number of topics
@@ -432,14 +478,15 @@ def start_lda(
 )->tuple: # Parameters for `LDAModel`: alpha, eta, topic_words, gamma
     """A random start: q(topics) with entries near 1, drawn as scikit-learn draws them, and documents shared out evenly.
 
-    Raises `ValueError` when `k` is not a whole number above 0, or a concentration is not above 0.
+    Raises `ValueError` when `k` is not a whole number above 0, a concentration is not above 0, or `X` is empty.
     """
     check_scalar(k, "k", Integral, min_val=1)
-    X = _check_counts(X)
-    alpha = _check_concentrations(np.full(k, 1 / k if alpha is None else alpha), "alpha")
-    eta = _check_concentrations([1 / k if eta is None else eta], "eta")[0]
+    if 0 in (X := _check_counts(X)).shape:
+        raise ValueError(f"X has shape {X.shape}: pass at least one document and one word")
+    alpha, eta = (1 / k if value is None else value for value in (alpha, eta))
+    alpha, eta = _check_concentrations(alpha if np.ndim(alpha) else np.full(k, alpha), "alpha", k), _check_eta(eta)
     gamma = alpha + np.repeat(X.sum(axis=1)[:, None], k, axis=1) / k
-    return alpha, np.asarray(eta), rng.gamma(100, 0.01, size=(k, X.shape[1])), gamma
+    return alpha, np.array(eta), rng.gamma(100, 0.01, size=(k, X.shape[1])), gamma
 
 # %% ../nbs/33_lda.ipynb #8af43532
 @dataclass(frozen=True, eq=False)

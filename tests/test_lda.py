@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.optimize import minimize
-from scipy.sparse import csr_array, csr_matrix, vstack
-from scipy.special import digamma, gammaln, logsumexp, softmax
+from scipy.sparse import coo_array, csr_array, csr_matrix, vstack
+from scipy.special import digamma, gammaln, logsumexp, polygamma, softmax
 from scipy.stats import beta, dirichlet, dirichlet_multinomial
 from sklearn.decomposition import LatentDirichletAllocation as Sklearn
 from tools import corpus as tool
 
+from emlit import lda
 from emlit.em import Tracer, e_step, em
 from emlit.lda import (
     Corpus,
@@ -490,3 +491,126 @@ def test_the_corpus_can_be_made_again():
     assert "Redistribution and use in source and binary forms" in text and len(text) < 300_000
     if tool.is_the_version():
         assert tool.text() == text
+
+
+# ---- far out --------------------------------------------------------------------------------------
+
+
+def test_evidence_at_extreme_concentrations():
+    words, counts = [0, 0, 0, 1, 1, 2], np.array([3, 2, 1])
+    known = counts @ np.log(np.array([0.4, 0.6]) @ TOPICS)                     # alpha without end: the shares are known
+    for size, rtol in ((1e6, 1e-6), (1e9, 1e-8), (1e12, 1e-10), (1e15, 1e-10), (1e140, 1e-10)):
+        np.testing.assert_allclose(log_evidence(counts, size * np.array([0.4, 0.6]), TOPICS), known, rtol=rtol)
+        np.testing.assert_allclose(log_evidence_enumerated(words, size * np.array([0.4, 0.6]), TOPICS), known, rtol=rtol)
+    for size in (1e-14, 1e-140):                                                # alpha to 0: all words of one topic
+        one = logsumexp(np.log(TOPICS) @ counts + np.log([0.4, 0.6]))
+        np.testing.assert_allclose(log_evidence(counts, size * np.array([0.4, 0.6]), TOPICS), one, rtol=1e-10)
+
+
+def test_divergence_at_extreme_concentrations():
+    q, d = np.array([3.2, 1.7, 8.0]), np.array([3.0, -1.0, 0.5])
+    for size in (1e5, 1e9, 1e12, 1e15):                                         # KL = d' H d / 2 for a small d, H the Hessian of the normaliser
+        d_size = d * np.sqrt(size)
+        expected = ((d**2 / q).sum() - d.sum()**2 / q.sum()) / 2
+        np.testing.assert_allclose(dirichlet_divergence(size * q, size * q + d_size), expected, rtol=5 / np.sqrt(size) + 1e-7)
+    for size in (7.0, 30.0, 9e3, 1.1e4, 2e5):                                        # on both sides of the change of formula
+        a, b = size * q, size * q[::-1] + d
+        direct = gammaln(a.sum()) - gammaln(b.sum()) + (gammaln(b) - gammaln(a)).sum() + (a - b) @ expected_log(a)
+        np.testing.assert_allclose(dirichlet_divergence(a, b), direct, rtol=1e-9)
+        assert dirichlet_divergence(a, a) == 0
+    near = np.array([1.1e4, 1.2e4]), np.array([1.1e4 + 2, 1.2e4 - 2])                   # all terms of Stirling's series, against the integral
+    exact = quad(lambda t: (1 - t) * 4 * (polygamma(1, 1.1e4 + 2 * t) + polygamma(1, 1.2e4 - 2 * t)), 0, 1, epsrel=1e-13)[0]
+    np.testing.assert_allclose(dirichlet_divergence(*near), exact, rtol=3e-10)
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-12, 1e-3, 1e6, 1e12])
+def test_fits_at_extreme_concentrations(size):
+    X = sample_corpus(ALPHA, TOPICS, np.full(30, 20), np.random.default_rng(0))[0]
+    fit = em(LDAModel(learn_alpha=False), start_lda(X, 2, np.random.default_rng(0), size, size), X, tol=1e-3, max_iter=300, warn=False)
+    assert (np.diff(fit.history) > -1e-6).all()
+    if size == 1e12:                                                            # every word as likely as the others
+        np.testing.assert_allclose(fit.log_likelihood, -600 * np.log(3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3e2, 9e3, 1.1e4, 1e6])
+def test_newton_stops_where_only_rounding_is_left(size, monkeypatch):
+    calls, plain = [], lda._newton_step
+    monkeypatch.setattr(lda, "_newton_step", lambda *a: calls.append(1) or plain(*a))
+    truth = size * np.array([1.0, 1.2])
+    for nearby in np.linspace(0.99, 1.01, 21):
+        found = newton_alpha(7 * expected_log(truth), 7, nearby * truth)
+        np.testing.assert_allclose(found, truth, rtol=1e-5 if size < 1e5 else 1e-3)
+    assert len(calls) < 8 * 21
+
+
+@pytest.mark.parametrize("mean", [-1e140, -1e30, -1e5, -5.0])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_newton_reaches_tiny_concentrations(mean, symmetric):
+    found = newton_alpha(np.full(2, 3 * mean), 3, np.ones(2), symmetric)
+    np.testing.assert_allclose(expected_log(found), mean, rtol=1e-6)
+
+
+def test_one_topic_and_one_word_learn_nothing_and_do_not_fail():
+    X = np.array([[5, 1], [1, 7]])
+    fit = em(LDAModel(learn_eta=True), start_lda(X, 1, np.random.default_rng(0), alpha=0.3), X, tol=1e-6)
+    assert fit.params[0] == [0.3] and np.isfinite(fit.log_likelihood)
+    fit = em(LDAModel(learn_alpha=False, learn_eta=True), start_lda(X[:, :1], 2, np.random.default_rng(0), eta=0.7), X[:, :1], tol=1e-6)
+    assert fit.params[1] == 0.7
+
+
+def test_small_integers_and_single_precision():
+    for dtype, value in ((np.uint8, 200), (np.int8, 100)):                      # the same word twice: 400 or 200 in all
+        X = coo_array((np.array([value, value], dtype), ([0, 0], [0, 0])), shape=(1, 3))
+        assert np.isclose(expected_counts(X, np.ones((1, 2)), np.log(TOPICS))[0].sum(), 2 * value)
+    single = THREE.astype(np.float32)
+    np.testing.assert_allclose(log_evidence([1, 2, 0, 0, 0, 3], [1.0, 1, 1], single), log_evidence([1, 2, 0, 0, 0, 3], [1.0, 1, 1], THREE), rtol=1e-6)
+    start = start_lda(CORPUS, 2, np.random.default_rng(0))
+    fit, same = (em(LDAModel(), tuple(np.asarray(p, kind) for p in start), CORPUS.astype(kind), tol=1e-2) for kind in (np.float32, np.float64))
+    assert fit.params[3].dtype == np.float64 and abs(fit.log_likelihood - same.log_likelihood) < 0.1
+    half = np.array([1000, 1001, 100], np.float16)                              # the sum is not a half-precision number
+    assert log_evidence(half, ALPHA, TOPICS) == log_evidence(np.array([1000, 1001, 100]), ALPHA, TOPICS)
+
+
+def test_lists_are_data_too():
+    rows, start = [[1, 1, 1], [1, 2, 3]], (ALPHA, 0.1, TOPICS, np.ones((2, 2)))
+    assert em(LDAModel(), start, rows, tol=1).log_likelihood == em(LDAModel(), start, np.array(rows), tol=1).log_likelihood
+    assert sample_corpus(ALPHA, TOPICS, [], np.random.default_rng(0))[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: log_evidence([np.nan, 1, 1], ALPHA, TOPICS), "3 whole numbers"),
+    (lambda: log_evidence([np.inf, 1, 1], ALPHA, TOPICS), "3 whole numbers"),
+    (lambda: log_evidence(csr_array([[1, 1, 1]]), ALPHA, TOPICS), "3 whole numbers"),
+    (lambda: log_evidence([10**7, 1, 1], ALPHA, TOPICS), "document_bounds"),
+    (lambda: log_evidence([10**9, 1, 1], [1.0], TOPICS[:1]), "document_bounds"),
+    (lambda: log_evidence([1000, 1, 1], np.ones(200), np.full((200, 3), 1 / 3)), "document_bounds"),
+    (lambda: log_evidence_enumerated(np.zeros(2000, int), ALPHA, TOPICS), "log_evidence"),
+    (lambda: log_evidence_enumerated([0.5, 1.9], ALPHA, TOPICS), "whole numbers"),
+    (lambda: log_evidence_enumerated([[0, 1]], ALPHA, TOPICS), "whole numbers"),
+    (lambda: log_evidence_enumerated([0], ALPHA, TOPICS * np.nan), "topics holds nan"),
+    (lambda: log_evidence_enumerated([0], ALPHA, [[0.5, 0.5], [0.5, 0.6]]), "row 1 of topics sums to 1.1"),
+    (lambda: log_evidence_enumerated([0], [1e-200, 1.0], TOPICS), "alpha is"),
+    (lambda: expected_log([np.inf, 1]), "inf among its entries"),
+    (lambda: dirichlet_divergence([1.0, 1], [np.inf, 1]), "p has inf"),
+    (lambda: dirichlet_divergence([1.0, 0], [1.0, 1]), "q has 0.0"),
+    (lambda: expected_counts([[1, 0, 0]], np.ones((1, 2)), TOPICS), "pass logarithms"),
+    (lambda: expected_counts([[1, 0, 0]], np.ones((1, 2)), np.full((2, 3), np.nan)), "log_topics holds nan"),
+    (lambda: infer_documents([[1, 0, 0]], ALPHA, np.log(TOPICS[0])), "log_topics has shape"),
+    (lambda: infer_documents([[1, 0, 0]], np.ones(3), np.log(TOPICS)), "alpha has shape"),
+    (lambda: expected_counts(np.ones((2, 3, 1)), np.ones((2, 2)), np.log(TOPICS)), "X has shape"),
+    (lambda: newton_alpha([-3.0, -3.0], 0, np.ones(2)), "n above 0"),
+    (lambda: newton_alpha([-np.inf, -3.0], 3, np.ones(2)), "sums is"),
+    (lambda: newton_alpha([-3.0, -3.0], 3, np.ones(3)), "each of 3 entries"),
+    (lambda: start_lda(np.zeros((0, 3)), 2, np.random.default_rng(0)), "at least one document"),
+    (lambda: start_lda(np.zeros((3, 0)), 2, np.random.default_rng(0)), "at least one document"),
+    (lambda: start_lda([[1, 1]], 2, np.random.default_rng(0), alpha=[1.0, 1, 1]), "alpha has shape"),
+    (lambda: em(LDAModel(), (ALPHA, 0.1, TOPICS, np.ones((0, 2))), np.zeros((0, 3))), "at least one document"),
+    (lambda: em(LDAModel(), (np.ones(3), 0.1, TOPICS, np.ones((1, 2))), [[1, 1, 1]]), "alpha has shape"),
+    (lambda: em(LDAModel(), (ALPHA, -0.1, TOPICS, np.ones((1, 2))), [[1, 1, 1]]), "eta is -0.1"),
+    (lambda: em(LDAPointModel(), (-ALPHA, TOPICS, np.ones((1, 2))), [[1, 1, 1]]), "alpha is"),
+    (lambda: em(LDAModel(), start_lda(CORPUS[:6], 2, np.random.default_rng(0)),
+                lambda: iter([(np.arange(3), CORPUS[:3])] * 2)), "document 0 came 2 times"),
+])
+def test_more_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
