@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['pack', 'unpack', 'em_jacobian', 'missing_information', 'Aitken']
 
-# %% ../nbs/20_convergence.ipynb #3fd306b5
+# %% ../nbs/20_convergence.ipynb #39102579
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -48,7 +49,7 @@ class _Each:
         x[self.inside(like)] = self.back(v)
         return x
 
-# %% ../nbs/20_convergence.ipynb #90684724
+# %% ../nbs/20_convergence.ipynb #259998eb
 class _Simplex:
     "Rows that sum to 1: contrasts of the logs, one fewer than there are entries above 0. A 0 stays 0."
     words = "numbers of 0 or more whose last axis sums to 1"
@@ -66,7 +67,7 @@ class _Simplex:
 
     def unpack(self, v, like):
         if (like > 0).all():
-            return softmax(_from_contrasts(v.reshape(*like.shape[:-1], -1)), axis=-1)
+            return softmax(_from_contrasts(v.reshape(*like.shape[:-1], like.shape[-1] - 1)), axis=-1)
         x, used = np.zeros_like(like), 0
         for row, old in zip(x.reshape(-1, x.shape[-1]), like.reshape(-1, x.shape[-1])):
             free = np.count_nonzero(old) - 1
@@ -74,7 +75,7 @@ class _Simplex:
             used += free
         return x
 
-# %% ../nbs/20_convergence.ipynb #816b5f61
+# %% ../nbs/20_convergence.ipynb #29f83370
 class _PositiveDefinite:
     "Symmetric matrices L L': the logs of the diagonal of L, then what stands below it, row by row."
     words = "symmetric positive definite matrices in its last two axes"
@@ -92,12 +93,12 @@ class _PositiveDefinite:
 
     def unpack(self, v, like):
         d, L = like.shape[-1], np.zeros_like(like)
-        v = v.reshape(*like.shape[:-2], -1)
+        v = v.reshape(*like.shape[:-2], d * (d + 1) // 2)
         L[..., range(d), range(d)] = np.exp(v[..., :d])
         L[..., *np.tril_indices(d, -1)] = v[..., d:]
         return L @ L.mT
 
-# %% ../nbs/20_convergence.ipynb #3360db6f
+# %% ../nbs/20_convergence.ipynb #61ee14e4
 _SPACES = {
     "real": _Each("finite numbers", lambda x: np.isfinite(x).all(), lambda x: np.ones(x.shape, bool), np.copy, np.copy),
     "positive": _Each("finite numbers of 0 or more", lambda x: ((x >= 0) & (x < np.inf)).all(), lambda x: x > 0, np.log, np.exp),
@@ -105,6 +106,13 @@ _SPACES = {
                   lambda x: np.log(x) - np.log1p(-x), expit),
     "simplex": _Simplex(),
     "positive_definite": _PositiveDefinite()}
+
+def _spaces(model):
+    "The words of the model, or an error that says how to give them."
+    if getattr(model, "spaces", None) is None:
+        raise ValueError(f"{type(model).__name__} does not say where its parameters lie: give the class an attribute `spaces`, "
+                         f"a tuple with a word for each array of its parameters, from {', '.join(_SPACES)}")
+    return model.spaces
 
 def _pieces(params, spaces):
     "Triples (array, word, set) for a tuple of arrays and their words, or for one array and one word."
@@ -131,7 +139,7 @@ def pack(
         vector.append(space.pack(x))
     return np.concatenate(vector)
 
-# %% ../nbs/20_convergence.ipynb #7571d9e5
+# %% ../nbs/20_convergence.ipynb #8dab6c0d
 def unpack(
     vector:np.ndarray, # Free coordinates, shape (p,)
     params:tuple, # Parameters with the wanted shapes; a number on the edge of its set keeps its value
@@ -141,11 +149,11 @@ def unpack(
 
     Raises `ValueError` when the vector does not have as many entries as `params` has free coordinates."""
     pieces, vector = _pieces(params, spaces), np.asarray(vector, dtype=float)
-    ends = np.cumsum([space.size(x) for x, _, space in pieces])
+    ends = np.cumsum([0, *(space.size(x) for x, _, space in pieces)])
     if vector.shape != (ends[-1],):
         raise ValueError(f"vector has shape {vector.shape} and params {ends[-1]} free coordinates: pass a vector from pack with "
                          "the same zeros in its parameters")
-    parts = np.split(vector, ends[:-1])
+    parts = np.split(vector, ends[1:-1])
     arrays = tuple(space.unpack(v, x) for v, (x, _, space) in zip(parts, pieces))
     return arrays[0] if isinstance(spaces, str) else arrays
 
@@ -182,7 +190,7 @@ def _step_size(f, vector, i, target):
         step *= np.clip(np.sqrt(target / change), 1e-3, 1e3) if change > 0 else 1e3
     return 1e-3                                                  # flat ground has no width
 
-# %% ../nbs/20_convergence.ipynb #b9770c0c
+# %% ../nbs/20_convergence.ipynb #0e054968
 def em_jacobian(
     model:Model, # A model with `spaces`
     params:tuple, # Where to differentiate
@@ -191,8 +199,9 @@ def em_jacobian(
     """Derivative of one round of EM in the free coordinates of `pack`, by central differences of five points.
 
     Steps along each coordinate are a thousandth or so of the width of the likelihood for one row. Costs about ten E-steps per
-    coordinate. Raises `ValueError` when a round makes an entry of the parameters exactly 0, which takes away a coordinate."""
-    vector, F, f = pack(params, model.spaces), _em_map(model, params, data), _log_likelihood(model, params, data)
+    coordinate. Raises `ValueError` when a round makes an entry of the parameters exactly 0, which takes away a coordinate,
+    or the model has no `spaces`."""
+    vector, F, f = pack(params, _spaces(model)), _em_map(model, params, data), _log_likelihood(model, params, data)
     target, columns = 1e-6 * e_step(model, params, data).weight, []
     for i, axis in enumerate(np.eye(len(vector))):
         h = _step_size(f, vector, i, target)
@@ -216,18 +225,18 @@ def missing_information(
         raise ValueError(f"params is not where EM rests: one more round gains {gain:.3g} nats. Run em with a small tol first, such as 1e-10")
     return np.sort(np.linalg.eigvals(em_jacobian(model, params, data)).real)[::-1]
 
-# %% ../nbs/20_convergence.ipynb #f1d1155c
+# %% ../nbs/20_convergence.ipynb #4cffa4fd
 @dataclass(frozen=True)
 class Aitken:
     """A stopping rule for `em`: stop when the log-likelihood is within `tol` nats of where it seems to be going.
 
     With gains g1, then g2 in the last two rounds, rate a = g2 / g1, the rest is g2 a / (1 - a), the sum of a geometric series
-    (Aitken; Boehning et al., 1994). Raises `ValueError` when `tol` is not above 0."""
+    (Aitken; Boehning et al., 1994). Raises `ValueError` when `tol` is not a finite number above 0."""
     tol: float = 1e-6
 
     def __post_init__(self):
-        if not self.tol > 0:
-            raise ValueError(f"tol is {self.tol}: pass a number of nats above 0, such as 1e-6")
+        if not (isinstance(self.tol, Real) and 0 < self.tol < np.inf):
+            raise ValueError(f"tol is {self.tol!r}: pass a number of nats above 0, such as 1e-6")
 
     def limit(self, history):
         "Where a history of log-likelihoods seems to be going: NaN before three values, inf where gains do not shrink."
@@ -240,4 +249,4 @@ class Aitken:
 
     def __call__(self, history):
         "Whether to stop."
-        return bool(self.limit(history) - history[-1] <= self.tol)
+        return len(history) > 2 and bool(self.limit(history) - history[-1] <= self.tol)

@@ -5,22 +5,24 @@
 # %% auto #0
 __all__ = ['complete_score', 'fisher_gradient', 'DirectResult', 'maximize_directly']
 
-# %% ../nbs/21_direct.ipynb #4c0710a2
+# %% ../nbs/21_direct.ipynb #f75a1a3b
 import time
 from dataclasses import dataclass
 from functools import partial, singledispatch
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.utils import check_scalar
 from threadpoolctl import threadpool_limits
 
 from .classics import Linkage, Moths, TwoCoins
-from .convergence import _contrasts, _log_likelihood, _pieces, pack, unpack
+from .convergence import _contrasts, _log_likelihood, _pieces, _spaces, pack, unpack
 from .em import Model, e_step
 from .families import Bernoulli, Categorical, Diag, Full, MixtureModel, Poisson, Spherical, Tied
 from .likelihood import numerical_gradient
 
-# %% ../nbs/21_direct.ipynb #cafb3b06
+# %% ../nbs/21_direct.ipynb #79711ca5
 @singledispatch
 def complete_score(
     model:Model, # The model, by whose class the function is chosen
@@ -30,7 +32,7 @@ def complete_score(
     """Gradient of the expected complete-data log-likelihood at the parameters that the expectation was taken with.
 
     By Fisher's identity that of the observed log-likelihood. A sum to 1 is left to the coordinates. Register one for a
-    model of your own with `@complete_score.register`."""
+    model of your own with `@complete_score.register`; a subclass inherits its parent's, so do it where the density differs."""
 
 # %% ../nbs/21_direct.ipynb #05f737aa
 @complete_score.register
@@ -95,7 +97,7 @@ def _(model: MixtureModel, expected, params):
     rest = _family_score(model.family, moments[:, 0], star, tuple(map(np.asarray, theta)))
     return None if rest is None else (moments[:, 0] / weights, *rest)
 
-# %% ../nbs/21_direct.ipynb #68636e71
+# %% ../nbs/21_direct.ipynb #180947fb
 def _free_gradient(x, gradient, word):
     "The gradient by the free coordinates of one array, from the gradient by its entries."
     g = np.asarray(gradient, dtype=float)
@@ -106,20 +108,23 @@ def _free_gradient(x, gradient, word):
     if word == "unit":
         return (g * x * (1 - x))[(x > 0) & (x < 1)]
     if word == "simplex":
+        g = np.where(x > 0, g, 0)
         logs = x * (g - (x * g).sum(axis=-1, keepdims=True))
         rows = zip(logs.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]))
-        return np.concatenate([_contrasts(row[p > 0]) for row, p in rows])
+        return np.concatenate([np.empty(0), *(_contrasts(row[p > 0]) for row, p in rows)])
     L, (i, j) = np.linalg.cholesky(x), np.tril_indices(x.shape[-1], -1)
     by_L = (g + g.mT) @ L
     diagonal = np.diagonal(by_L * L, axis1=-2, axis2=-1)
     return np.concatenate([diagonal, by_L[..., i, j]], axis=-1).ravel()
 
-# %% ../nbs/21_direct.ipynb #18e35dcf
-def _gradient(model, expected, params, data):
-    "The gradient of the log-likelihood in free coordinates; by differences where nobody has registered the score."
-    score = complete_score(model, expected, params)
+# %% ../nbs/21_direct.ipynb #0b178e53
+def _gradient(model, expected, params, data, count=lambda: None):
+    "The gradient of the log-likelihood in free coordinates; by differences, each counted, where nobody has registered the score."
+    with np.errstate(divide="ignore", invalid="ignore"):                  # on the edge of a set, where nothing moves
+        score = complete_score(model, expected, params)
     if score is None:
-        return numerical_gradient(_log_likelihood(model, params, data), pack(params, model.spaces))
+        f = _log_likelihood(model, params, data)
+        return numerical_gradient(lambda vector: (count(), f(vector))[1], pack(params, model.spaces))
     score = (score,) if isinstance(model.spaces, str) else score
     pieces = _pieces(params, model.spaces)
     return np.concatenate([_free_gradient(x, g, word) for (x, word, _), g in zip(pieces, score)])
@@ -132,11 +137,11 @@ def fisher_gradient(
     """Gradient of the observed log-likelihood from one E-step, by Fisher's identity and the chain rule of the coordinates.
 
     Where no `complete_score` is known for the model, by differences, which takes many E-steps. Raises `ValueError` when
-    params are outside their sets."""
-    pack(params, model.spaces)
+    params are outside their sets, or the model has no `spaces`."""
+    pack(params, _spaces(model))
     return _gradient(model, e_step(model, params, data), params, data)
 
-# %% ../nbs/21_direct.ipynb #db0c0923
+# %% ../nbs/21_direct.ipynb #a9ee5780
 class _Record:
     "What an optimiser has seen: the log-likelihood and the time of each E-step, and the best point."
     def __init__(self, params):
@@ -151,32 +156,46 @@ class _Record:
             self.best, self.top, self.norm = params, value, norm
 
 class _Objective(_Record):
-    "Minus the mean log-likelihood and its gradient as functions of a vector."
+    "The log-likelihood per row and its gradient as functions of a vector, recorded."
     def __init__(self, model, params, data):
         super().__init__(params)
-        self.model, self.params, self.data, self.worst = model, params, data, np.inf
-        self.worst = 1e3 * (1 + abs(self(pack(params, model.spaces))[0]))
-        if not np.isfinite(self.worst):
-            raise ValueError("params give the data no valid probability: start from other parameters")
+        self.model, self.params, self.data, self.differences = model, params, data, 0
 
-# %% ../nbs/21_direct.ipynb #256f5658
-class _Climb(_Objective):
-    "The function that scipy calls."
-    def __call__(self, vector):
-        try:
-            with np.errstate(all="ignore"):
-                theta = unpack(vector, self.params, self.model.spaces)
-                expected = e_step(self.model, theta, self.data)
-                gradient = _gradient(self.model, expected, theta, self.data) / expected.weight
-            if not (np.isfinite(expected.log_likelihood) and np.isfinite(gradient).all()):
-                raise ValueError
-        except (ValueError, ArithmeticError):
-            self.add(-np.inf)
-            return self.worst, np.zeros(len(vector))
+    def count(self):
+        "One more E-step for a gradient by differences."
+        self.differences += 1
+
+    def at(self, vector):
+        "Minus the mean log-likelihood and its gradient; a `ValueError` where they are not finite."
+        theta = unpack(vector, self.params, self.model.spaces)
+        expected = e_step(self.model, theta, self.data)
+        gradient = _gradient(self.model, expected, theta, self.data, self.count) / expected.weight
+        if not (np.isfinite(expected.log_likelihood) and np.isfinite(gradient).all()):
+            raise ValueError("params give the data no valid probability, or the likelihood no slope: start from other parameters")
         self.add(expected.log_likelihood, theta, abs(gradient).max(initial=0))
         return -expected.log_likelihood / expected.weight, -gradient
 
-# %% ../nbs/21_direct.ipynb #e1cc415d
+# %% ../nbs/21_direct.ipynb #fbbf3f47
+class _Climb(_Objective):
+    "The function that scipy calls."
+    def __init__(self, model, params, data):
+        super().__init__(model, params, data)
+        self.last = pack(params, _spaces(model))
+        self.answer = self.at(self.last)
+        self.worst = 1e3 * (1 + abs(self.answer[0]))
+
+    def __call__(self, vector):
+        if not np.array_equal(vector, self.last):
+            self.last = vector.copy()
+            try:
+                with np.errstate(all="ignore"):
+                    self.answer = self.at(vector)
+            except (ValueError, ArithmeticError):
+                self.add(-np.inf)
+                self.answer = self.worst, np.zeros(len(vector))
+        return self.answer
+
+# %% ../nbs/21_direct.ipynb #4ad2a7ab
 @dataclass(frozen=True)
 class DirectResult:
     """A fit by a general optimiser.
@@ -190,11 +209,11 @@ class DirectResult:
     gradient_norm : float
         Largest entry of the gradient in free coordinates there, per unit of weight.
     history : numpy.ndarray
-        Log-likelihood at each E-step, -inf where the parameters were unusable.
+        Log-likelihood at each point where it was asked for, -inf where the parameters were unusable.
     seconds : numpy.ndarray
         Time at which each of them was known.
     n_e_steps : int
-        Number of E-steps taken, those for second derivatives among them.
+        Number of E-steps taken, those for second derivatives and for gradients by differences among them.
     n_iter : int
         Iterations of the optimiser.
     converged : bool
@@ -216,9 +235,19 @@ def _hessian(objective, vector):
     H = np.array([(objective(vector + away)[1] - objective(vector - away)[1]) / (2 * away.sum()) for away in np.diag(steps)])
     return (H + H.T) / 2
 
-# %% ../nbs/21_direct.ipynb #f89bb45f
+# %% ../nbs/21_direct.ipynb #a4f4f339
 _METHODS = {"L-BFGS-B": {"ftol": 0, "gtol": 0, "maxfun": 10**9}, "BFGS": {"gtol": 0}, "trust-exact": {"gtol": 0}}
 
+def _check_climb(method, gtol, max_iter):
+    "Raise where an argument of `maximize_directly` cannot be used, and name it."
+    if method not in [*_METHODS]:
+        raise ValueError(f"method is {method!r}: use one of {', '.join(_METHODS)}")
+    check_scalar(max_iter, "max_iter", Integral, min_val=1)
+    check_scalar(gtol, "gtol", Real)
+    if not gtol >= 0:
+        raise ValueError(f"gtol == {gtol}, must be >= 0: a slope per row, such as 1e-6")
+
+# %% ../nbs/21_direct.ipynb #c421bd08
 def maximize_directly(
     model:Model, # A model with `spaces`
     params:tuple, # Where to start
@@ -230,9 +259,9 @@ def maximize_directly(
 )->DirectResult: # Parameters, log-likelihood, and how it went
     """Maximise the observed log-likelihood by a general optimiser of scipy, in free coordinates, with the gradient of `fisher_gradient`.
 
-    Raises `ValueError` when `method` is unknown or the start is unusable."""
-    if method not in _METHODS:
-        raise ValueError(f"method is {method!r}: use one of {', '.join(_METHODS)}")
+    Where it does not get there in `max_iter` iterations, `converged` is False. Raises `ValueError` when `method` is unknown, and
+    what the model raises when the start is unusable."""
+    _check_climb(method, gtol, max_iter)
     objective = _Climb(model, params, data)
     def arrived(_):
         if objective.norm <= gtol:
@@ -243,6 +272,5 @@ def maximize_directly(
             n_iter = minimize(objective, pack(params, model.spaces), jac=True, method=method, callback=arrived,
                               hess=partial(_hessian, objective) if method == "trust-exact" else None,
                               options=_METHODS[method] | {"maxiter": max_iter}).nit
-    history = np.array(objective.history)
-    return DirectResult(objective.best, objective.top, objective.norm, history, np.array(objective.seconds), len(history),
-                        n_iter, bool(objective.norm <= gtol))
+    return DirectResult(objective.best, objective.top, float(objective.norm), np.array(objective.history), np.array(objective.seconds),
+                        len(objective.history) + objective.differences, n_iter, bool(objective.norm <= gtol))

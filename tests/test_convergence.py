@@ -87,6 +87,12 @@ def test_zeros_and_no_zeros_give_the_same_rows():
     np.testing.assert_allclose(pack((some,), ("simplex",)), pack((some[:, [0, 2, 3]],), ("simplex",)), rtol=1e-12)
 
 
+def test_nothing_has_no_coordinates():
+    for x, word in [(np.empty((0, 3)), "simplex"), (np.empty((0, 2, 2)), "positive_definite"), (np.ones((4, 1)), "simplex"), (np.empty(0), "real")]:
+        np.testing.assert_array_equal(unpack(pack(x, word), x, word), x, strict=True)
+    assert pack((), ()).shape == (0,) and unpack(np.empty(0), (), ()) == ()
+
+
 def test_one_array_without_a_tuple():
     assert unpack(pack(.3, "unit"), .3, "unit") == pytest.approx(.3, rel=1e-14)
     np.testing.assert_allclose(unpack(pack([.2, .8], "simplex"), [.2, .8], "simplex"), [.2, .8], rtol=1e-14)
@@ -223,6 +229,22 @@ def test_not_at_rest_is_refused():
         missing_information(Linkage(), .5, load_linkage().X)
 
 
+def test_models_must_say_where_their_parameters_lie():
+    class Nowhere(Linkage):
+        spaces = None
+    for f in (em_jacobian, missing_information):
+        with pytest.raises(ValueError, match="Nowhere does not say where its parameters lie.*real, positive, unit, simplex, positive_definite"):
+            f(Nowhere(), LINKAGE, load_linkage().X)
+
+
+def test_standard_error_from_the_missing_share():
+    "Meng and Rubin (1991): the observed information is the complete one less the missing share; .0515 by second derivatives."
+    _, x2, y2, y3, y4 = e_step(Linkage(), LINKAGE, load_linkage().X).statistics["cells"]
+    complete = (x2 + y4) / LINKAGE**2 + (y2 + y3) / (1 - LINKAGE)**2
+    observed = 125 / (2 + LINKAGE)**2 + 38 / (1 - LINKAGE)**2 + 34 / LINKAGE**2
+    np.testing.assert_allclose(complete * (1 - missing_information(Linkage(), LINKAGE, load_linkage().X)[0]), observed, rtol=1e-9)
+
+
 def test_a_round_that_ends_on_the_edge_is_refused():
     X = np.zeros((5, 1))
     with pytest.raises(ValueError, match="to the edge of its set"):
@@ -262,7 +284,11 @@ def test_the_driver_takes_it():
         assert fit.converged and tol / 10 < top - fit.log_likelihood < 3 * tol
 
 
-@pytest.mark.parametrize("tol", [0, -1, np.nan])
+def test_short_histories_do_not_stop():
+    assert [Aitken(1e300)([-1.0] * n) for n in range(4)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("tol", [0, -1, np.nan, np.inf, "1e-6", None])
 def test_its_tolerance_is_checked(tol):
     with pytest.raises(ValueError, match="tol is"):
         Aitken(tol)

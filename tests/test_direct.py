@@ -1,4 +1,6 @@
 """The gradient by Fisher's identity against finite differences for every model, and direct optimisation against EM."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,17 @@ def test_edges_take_no_slope():
     assert_gradient(MixtureModel(Poisson()), (W, rates), DISCRETE["poisson"][2].astype(float))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("model, params, data, size", [(TwoCoins(), np.array([0, .5]), load_coins().X, 1), (Linkage(), 0.0, np.array([125.0, 18, 20, 0]), 0),
+                                                       (Moths(), np.array([0, .4, .6]), np.array([0.0, 196, 341]), 1)])
+def test_edges_of_the_classics_take_no_slope(model, params, data, size):
+    slope = fisher_gradient(model, params, data)
+    assert slope.shape == (size,) and np.isfinite(slope).all()
+    if size:
+        assert_gradient(model, params, data)
+    assert maximize_directly(model, params, data).converged
+
+
 @pytest.mark.parametrize("scale, offset", [(1e-7, 0), (1e7, 0), (1, 1e6)])
 def test_whitened_form_and_units(scale, offset):
     model, data, plain = MixtureModel(Full()), X * scale + offset, fisher_gradient(MixtureModel(Full()), (W, M, C), X)
@@ -124,9 +137,12 @@ def test_models_without_a_score_go_by_differences():
 
 
 def test_family_of_ones_own_goes_by_differences():
-    class Own(Poisson, Family):
-        pass
+    class Own(Family):
+        "A Poisson that is no subclass of it, so that nobody has registered its score."
+        spaces, size, common, check = Poisson.spaces, Poisson.size, Poisson.common, Poisson.check
+        features, natural, parameters = Poisson.features, Poisson.natural, Poisson.parameters
     family, theta, data = DISCRETE["poisson"]
+    assert complete_score(MixtureModel(Own()), e_step(MixtureModel(Own()), (W, theta), data.astype(float)), (W, theta)) is None
     np.testing.assert_allclose(fisher_gradient(MixtureModel(Own()), (W, theta), data.astype(float)), fisher_gradient(MixtureModel(family), (W, theta), data.astype(float)), rtol=1e-7)
 
 
@@ -162,6 +178,19 @@ def test_the_record_is_true():
     assert fit.gradient_norm == pytest.approx(norm, rel=1e-9) and norm <= 1e-6
 
 
+@pytest.mark.parametrize("base, start, data", [(Linkage, .5, load_linkage().X), (Unknown, np.float64(1.0), np.array([1.0, 4, 2]))])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "trust-exact"])
+def test_every_e_step_is_counted_and_none_is_taken_twice(base, start, data, method):
+    class Counting(base):
+        seen = []
+        def expectation(self, params):
+            Counting.seen.append(float(params))
+            return super().expectation(params)
+    fit = maximize_directly(Counting(), start, data, method=method)
+    assert fit.converged and fit.n_e_steps == len(Counting.seen)
+    assert (fit.n_e_steps == len(fit.history)) == (base is Linkage) == (Counting.seen.count(float(start)) == 1)
+
+
 def test_linkage_limit_and_stopping_early():
     fit = maximize_directly(Linkage(), .5, load_linkage().X, gtol=1e-9)
     assert fit.params == pytest.approx((15 + np.sqrt(53809)) / 394, rel=1e-8)
@@ -192,5 +221,28 @@ def test_a_step_too_far_is_taken_back():
 def test_wrong_calls_are_refused():
     with pytest.raises(ValueError, match="method is 'Nelder-Mead': use one of L-BFGS-B"):
         maximize_directly(Linkage(), .5, load_linkage().X, method="Nelder-Mead")
-    with pytest.raises(ValueError, match="start from other parameters"):
+    with pytest.raises(ValueError, match="cell probability 0: start from parameters strictly inside"):
         maximize_directly(Linkage(), 0.0, load_linkage().X)
+    class Hopeless(Linkage):
+        def expectation(self, pi):
+            return lambda block: replace(super(Hopeless, self).expectation(pi)(block), log_likelihood=-np.inf)
+    with pytest.raises(ValueError, match="no valid probability.*start from other parameters"):
+        maximize_directly(Hopeless(), .5, load_linkage().X)
+    with pytest.raises(ValueError, match="X holds nan in column 0"):                 # what the model has to say about the data
+        maximize_directly(MixtureModel(Full()), START, np.array([[1.0], [np.nan], [2]]))
+
+
+@pytest.mark.parametrize("options, error, match", [
+    ({"gtol": -1.0}, ValueError, "gtol == -1.0, must be >= 0"), ({"gtol": np.nan}, ValueError, "gtol == nan"), ({"gtol": "small"}, TypeError, "gtol must be"),
+    ({"max_iter": 0}, ValueError, "max_iter == 0, must be >= 1"), ({"max_iter": 2.5}, TypeError, "max_iter must be"), ({"method": ["BFGS"]}, ValueError, "method is")])
+def test_arguments_are_checked(options, error, match):
+    with pytest.raises(error, match=match):
+        maximize_directly(Linkage(), .5, load_linkage().X, **options)
+
+
+def test_models_must_say_where_their_parameters_lie():
+    class Nowhere(Linkage):
+        spaces = None
+    for f in (fisher_gradient, maximize_directly):
+        with pytest.raises(ValueError, match="Nowhere does not say where its parameters lie: give the class an attribute `spaces`"):
+            f(Nowhere(), .5, load_linkage().X)
