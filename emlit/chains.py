@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['HMM', 'PoissonHMM', 'CategoricalHMM', 'GaussianHMM']
 
-# %% ../nbs/32_chains.ipynb #099509f0
+# %% ../nbs/32_chains.ipynb #1d2bc35a
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 
@@ -15,14 +16,15 @@ from scipy.special import xlogy
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .em import Expected, Step, e_step, em
+from .convergence import _SPACES
+from .em import Expected, LikelihoodFell
 from .families import GAUSSIANS, Bernoulli, Categorical, Family, Poisson, _theta
 from .gaussian import _check_range, _gaussian_start, _scatter_sums
 from .gmm import _factors, full_covariances
 from .hmm import HMMModel, chains_in_blocks, forward_backward, sample_chain, sequence_log_likelihoods, viterbi
-from .mixture import _HISTORY, _best, _check_numbers, _levels, _owners, _Single, _Starting
+from .mixture import _HISTORY, _best, _climb, _levels, _owners, _Single, _Starting
 
 # %% ../nbs/32_chains.ipynb #cdc5454b
 def _checked_lengths(lengths, n):
@@ -45,41 +47,62 @@ def _in_series(X, lengths, k):
     parts = 1 if len(X) < 8192 else 2 * -(-len(X) * max(X.shape[1], k) // 524_288)
     return chains_in_blocks(np.asfortranarray(X), lengths, -(-len(X) // parts))
 
-# %% ../nbs/32_chains.ipynb #c39ae9d1
-def _shares(counts, prior, old, possible):
-    "Shares by (32.2) along the last axis: what is not possible stays 0, and a row without counts stays as it is."
-    counts = np.where(possible, counts + (np.asarray(prior, dtype=float) - 1), 0)
-    sums = counts.sum(axis=-1, keepdims=True)
-    return np.where(sums > 1e-290, counts / np.maximum(sums, 1e-290), old)
+# %% ../nbs/32_chains.ipynb #d709fcbe
+def _ratio(sums, rows, old):
+    "sums / rows, or what was before where there are no rows."
+    return np.where(rows > 1e-290, sums / np.maximum(rows, 1e-290), old)
 
-# %% ../nbs/32_chains.ipynb #7da5c61c
+def _shares(counts, prior, old):
+    "Shares by (32.2) along the last axis: what is 0 stays 0, and a row without counts stays as it is."
+    counts = np.where(old > 0, counts + (prior - 1), 0)
+    return _ratio(counts, counts.sum(axis=-1, keepdims=True), old)
+
 def _log_dirichlet(shares, prior):
     "The sum of (prior - 1) log share over all shares above 0, in nats: the log density of a Dirichlet, up to a constant."
-    return float(xlogy(np.asarray(prior, dtype=float) - 1, np.where(shares > 0, shares, 1)).sum())
+    return float(xlogy(prior - 1, np.where(shares > 0, shares, 1)).sum())
 
-# %% ../nbs/32_chains.ipynb #734aa912
-def _sums(expected):
-    "Which kind of sums the emissions have, the sums, and the expected number of rows in each state, shape (k,); below 1e-8 it counts as none."
-    ((name, moments),) = [item for item in expected.statistics.items() if item[0] not in ("start", "transitions")]
-    return name, moments, np.where(moments[:, 0] > 1e-8, moments[:, 0], 0)
+# %% ../nbs/32_chains.ipynb #a277cb84
+def _checked(name, value, space, shape=None):
+    "The array, with shares that sum to 1 to the last digit, or a `ValueError` that says what is wrong with it."
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers, in rows of equal length, got {value!r:.200}") from None
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}: set it to an array of shape {shape}, as n_components and the columns of X ask")
+    if space == "simplex" and (abs(array.sum(axis=-1) - 1) <= 1e-6).all():
+        array /= array.sum(axis=-1, keepdims=True)
+    if not _SPACES[space].valid(array):
+        raise ValueError(f"{name} must hold {_SPACES[space].words}, got {array.tolist()!s:.200}")
+    return array
 
-class _Chain(HMMModel):
-    "A hidden Markov model as an estimator climbs it: with priors, and with parts that do not move."
+def _prior(name, value, shape, least=1):
+    "A prior in the shape of what it is for, where a number or a row may stand for many, or a `ValueError`."
+    with suppress(ValueError):                                          # which `_checked` says better
+        value = np.broadcast_to(value, shape)
+    array = _checked(name, value, "real", shape)
+    if array.min() < least:
+        raise ValueError(f"{name} holds {array.min():g}, and must not be below {least}, which is maximum likelihood")
+    return array
+
+# %% ../nbs/32_chains.ipynb #8d10c6e5
+class _Prior(HMMModel):
+    "What an estimator adds to a hidden Markov model: priors, and the blocks that it runs over."
     total = 1.0                                                    # `tol` is a gain of all rows together
 
-    def __init__(self, family, settings, n):
+    def __init__(self, family, settings, X):
         super().__init__(family)
-        self.settings, self.n = settings, n
+        self.settings, self.k, self.n = settings, settings.n_components, len(X)
+        self.start_prior = _prior("startprob_prior", settings.startprob_prior, (self.k,))
+        self.transition_prior = _prior("transmat_prior", settings.transmat_prior, (self.k, self.k))
 
-    def begin(self, theta):
+    def blocks(self, X, lengths):
+        "What the driver runs over."
+        return _in_series(X, lengths, self.k)
+
+    def begin(self, params):
         "What the driver begins with."
-        return theta
-
-    def emission(self, counts, new, old):
-        "The family's parameters, from those of maximum likelihood and those before, for so many rows in each state."
-        if "e" not in self.settings.params:
-            return old
-        return tuple(np.where((counts > 0).reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, old))
+        return params
 
     def log_prior_of(self, theta):
         "Log prior of the family's parameters, in nats, up to a constant."
@@ -87,13 +110,16 @@ class _Chain(HMMModel):
 
     def log_prior(self, params):
         "The same of all parameters."
-        start, transition, *theta = params
-        chain = _log_dirichlet(start, self.settings.startprob_prior) + _log_dirichlet(transition, self.settings.transmat_prior)
-        return chain + self.log_prior_of(theta)
+        return _log_dirichlet(params[0], self.start_prior) + _log_dirichlet(params[1], self.transition_prior) + self.log_prior_of(params[2:])
 
-# %% ../nbs/32_chains.ipynb #b4ecf1ab
-class _Climbing(_Chain):
-    "The E-step and the M-step of it."
+# %% ../nbs/32_chains.ipynb #e8a118c0
+def _sums(expected):
+    "Which kind of sums the emissions have, the sums, and the expected number of rows in each state, shape (k,); below 1e-8 it counts as none."
+    ((name, moments),) = [item for item in expected.statistics.items() if item[0] not in ("start", "transitions")]
+    return name, moments, np.where(moments[:, 0] > 1e-8, moments[:, 0], 0)
+
+class _Chain(_Prior):
+    "E-step and M-step with priors, and with parts that do not move."
     def expectation(self, params):
         "That of chapter 31, with each row's part of the log prior added."
         expect, each = super().expectation(params), self.log_prior(params) / self.n
@@ -107,50 +133,37 @@ class _Climbing(_Chain):
         plain = step.log_likelihood - self.log_prior(step.params)
         return replace(step, expected=replace(step.expected, log_likelihood=plain)), step.log_likelihood
 
+# %% ../nbs/32_chains.ipynb #2965035b
+class _Climbing(_Chain):
+    "The M-step of it."
+    def emission(self, counts, new, old):
+        "The family's parameters, from those of maximum likelihood and those before, for so many rows in each state."
+        return tuple(np.where((counts > 0).reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(new, old))
+
     def maximization(self, expected, params):
         "Shares by (32.2) and emissions by `emission`, of the parts that move."
-        start, transition, *old = params
-        s, moves, (name, moments, counts) = expected.statistics, self.settings.params, _sums(expected)
-        full = counts > 0                                              # what the others get is not used
-        new = _theta(self.family, name, np.where(full[:, None], moments, 1e-100 * moments[full].sum(axis=0)), np.full(len(full), 1 / len(full)), tuple(old))
+        (start, transition, *theta), s, moves = params, expected.statistics, self.settings.params
         if "s" in moves:
-            start = _shares(s["start"], self.settings.startprob_prior, start, start > 0)
+            start = _shares(s["start"], self.start_prior, start)
         if "t" in moves:
-            transition = _shares(s["transitions"], self.settings.transmat_prior, transition, transition > 0)
-        return start, transition, *self.emission(counts, new, tuple(old))
-
-# %% ../nbs/32_chains.ipynb #b518d944
-_WORDS = {"simplex": "hold probabilities, from 0 to 1, that sum to 1 along the last axis", "positive": "not be below 0", "real": "be finite",
-          "unit": "be from 0 to 1", "positive_definite": "hold symmetric, positive definite matrices in the last two axes"}
-
-def _fits(value, space):
-    "Whether the array lies in the space of this name."
-    if not np.isfinite(value).all() or space == "real":
-        return bool(np.isfinite(value).all())
-    if space == "positive_definite":
-        return bool(abs(value - value.mT).max() <= 1e-8 * abs(value).max() and np.linalg.eigvalsh(value).min() > 0)
-    inside = (value >= 0).all() and (space == "positive" or (value <= 1 + 1e-8).all())
-    return bool(inside and (space != "simplex" or abs(value.sum(axis=-1) - 1).max() <= 1e-6))
-
-def _checked(name, value, space, shape=None):
-    "The array, with shares that sum to 1 to the last digit, or a `ValueError` that says what is wrong with it."
-    value = np.array(value, dtype=float)
-    if shape is not None and value.shape != shape:
-        raise ValueError(f"{name} has shape {value.shape}: set it to an array of shape {shape}, or put its letter back into init_params")
-    if not _fits(value, space):
-        raise ValueError(f"{name} must {_WORDS[space]}, got {value.tolist()!s:.200}")
-    return value / value.sum(axis=-1, keepdims=True) if space == "simplex" else value
+            transition = _shares(s["transitions"], self.transition_prior, transition)
+        if set(moves) - set("st"):
+            name, moments, counts = _sums(expected)
+            full = counts > 0                                          # what the others get is not used
+            moments = np.where(full[:, None], moments, 1e-100 * moments[full].sum(axis=0))
+            theta = self.emission(counts, _theta(self.family, name, moments, np.full(self.k, 1 / self.k), tuple(theta)), tuple(theta))
+        return start, transition, *theta
 
 # %% ../nbs/32_chains.ipynb #3362eacf
 def _drawn_transitions(k, rng):
     "Rows halfway between uniform ones and random ones, shape (k, k)."
     return 0.5 / k + 0.5 * rng.dirichlet(np.ones(k), size=k)
 
-# %% ../nbs/32_chains.ipynb #38d5cd2e
+# %% ../nbs/32_chains.ipynb #476d2875
 class _Series(_Starting):
     "How any chain reads its rows and lengths."
-    warm_start, verbose_interval = False, 1                        # what the runs of chapter 16 ask for
-    _takes_parts = False                                           # whether a row may be missing in part
+    warm_start, verbose_interval, accelerate, _all_finite = False, 1, None, "allow-nan"    # what chapter 16 asks for
+    _takes_parts = False                                                # whether a row may be missing in part
 
     @property
     def max_iter(self):
@@ -158,9 +171,8 @@ class _Series(_Starting):
         return self.n_iter
 
     def _series(self, X, lengths=None, y=None, **settings):
-        _check_numbers("X", X)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", **settings)
-        if lengths is None and y is not None and np.ndim(y) == 1 and len(y) != len(X):
+        X = self._numbers(X, **settings)
+        if lengths is None and y is not None and np.shape(y)[:1] != X.shape[:1]:
             lengths = y
         holes = np.isnan(X)
         if not self._takes_parts and (some := holes.any(axis=1) & ~holes.all(axis=1)).any():
@@ -168,60 +180,75 @@ class _Series(_Starting):
                              "as a whole, so fill the others in, or leave out columns")
         return X, _checked_lengths(lengths, len(X))
 
-def _seen(X):
-    "The rows that are not missing as a whole."
-    gone = np.isnan(X).all(axis=1)
-    return X[~gone] if gone.any() else X
-
-# %% ../nbs/32_chains.ipynb #8e66d158
-class _Rows(_Series):
-    "What any chain can be fitted to."
-    def _rows(self, X, y, lengths):
-        "Rows to fit to."
-        X, lengths = self._series(X, lengths, y, ensure_min_samples=2)
-        if (seen := len(_seen(X))) < self.n_components:
-            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
-        return X, lengths
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
 
-# %% ../nbs/32_chains.ipynb #f0f01160
-class _Setting(_Rows):
+def _seen(X):
+    "The rows that are not missing as a whole."
+    gone = np.isnan(X).all(axis=1)
+    return X[~gone] if gone.any() else X
+
+# %% ../nbs/32_chains.ipynb #a05ac60f
+class _Setting(_Series):
     "The parameters of any chain, by letter."
     _names = {"s": "startprob_", "t": "transmat_", "e": "parameters_"}
 
-    def _there(self):
-        "The letters of the parameters that are set."
-        return {letter for letter, name in self._names.items() if hasattr(self, name)}
+    def _by_letter(self, params):
+        "Lists of arrays by letter, from the tuple that the model takes; the last letter may have several."
+        *most, last = self._names
+        return {letter: [value] for letter, value in zip(most, params)} | {last: list(params[len(most):])}
 
     def _values(self, letter):
-        "The arrays that the model takes for it."
+        "The same list, from the attribute."
         value = getattr(self, self._names[letter])
         return list(value) if isinstance(value, tuple) else [value]
+
+    def _store(self, params):
+        for letter, values in self._by_letter(params).items():
+            setattr(self, self._names[letter], values[0])
 
     def _shapes(self, d):
         return {"s": (self.n_components,), "t": (self.n_components,) * 2}
 
+# %% ../nbs/32_chains.ipynb #d59c47d3
+class _Checking(_Setting):
+    "The same, checked."
     def _checked_params(self, values, family, d):
-        "The parameters of the model from lists by letter, each checked."
+        "The parameters of the model from lists by letter."
         pairs = [(letter, value) for letter in self._names for value in values[letter]]
-        shapes, spaces = self._shapes(d), HMMModel(family).spaces
+        shapes, spaces, (*_, last) = self._shapes(d), HMMModel(family).spaces, self._names
+        if len(pairs) != len(spaces):
+            raise ValueError(f"{self._names[last]} holds {len(values[last])} arrays, and the family takes {len(family.spaces)}: set it to a tuple of so many")
         if wrong := [letter for letter, value in pairs if letter not in shapes and len(value) != self.n_components]:
             raise ValueError(f"{self._names[wrong[0]]} has not n_components={self.n_components} entries along its first axis: set it again, or change n_components")
-        return tuple(_checked(self._names[letter], value, space, shapes.get(letter)) for (letter, value), space in zip(pairs, spaces, strict=True))
+        return tuple(_checked(self._names[letter], value, space, shapes.get(letter)) for (letter, value), space in zip(pairs, spaces))
 
-# %% ../nbs/32_chains.ipynb #80b3eebf
-class _Drawing(_Setting):
+    def _params(self):
+        "The parameters of the model, fitted or set by hand."
+        check_is_fitted(self, list(self._names.values()))
+        return self._checked_params({letter: self._values(letter) for letter in self._names}, self._family(), getattr(self, "n_features", None))
+
+    def _levels(self, rows):
+        "How many codes there are, by what is set, or by the rows of a fit that draws it."
+        if hasattr(self, self._names["e"]) and (rows is None or "e" not in self.init_params):
+            return np.shape(self._values("e")[0])[-1]
+        return _levels(rows)
+
+# %% ../nbs/32_chains.ipynb #8f8edb13
+class _Drawing(_Checking):
     "Where any chain starts."
+    def _there(self):
+        "The letters of the parameters that are set."
+        return {letter for letter, name in self._names.items() if hasattr(self, name)}
+
     def _begin(self, X, lengths, rng, model, mapper):
         k, given = self.n_components, self._there() - set(self.init_params)
-        values = {"s": [np.full(k, 1 / k)], "t": [_drawn_transitions(k, rng)]}
-        if not given >= self._names.keys() - values.keys():
-            values |= self._draw(_seen(X), rng, model)
-        values |= {letter: self._values(letter) for letter in given}
+        drawn = np.full(k, 1 / k), _drawn_transitions(k, rng)
+        if not given >= self._names.keys() - set("st"):
+            drawn += tuple(self._draw(_seen(X), rng, model))
+        values = self._by_letter(drawn) | {letter: self._values(letter) for letter in given}
         return model.begin(self._checked_params(values, model.family, X.shape[1]))
 
     def _draw(self, rows, rng, model):
@@ -229,9 +256,9 @@ class _Drawing(_Setting):
         rows, R = _owners(rows, None, self.n_components, "kmeans", rng)
         R, columns = .9 * R + .1 * R.mean(axis=1, keepdims=True), np.ascontiguousarray(rows.T, dtype=float)
         model.family.check(columns)
-        return {"e": list(model.family.parameters(np.array([model.family.sums(columns, r) for r in R.T])))}
+        return model.family.parameters(np.array([model.family.sums(columns, r) for r in R.T]))
 
-# %% ../nbs/32_chains.ipynb #c8602730
+# %% ../nbs/32_chains.ipynb #6b718bae
 class _Words(_Drawing):
     "What is said before a fit, and after it."
     def _check_letters(self):
@@ -239,62 +266,52 @@ class _Words(_Drawing):
             if unknown := set(getattr(self, name)) - self._names.keys():
                 raise ValueError(f"{name}={getattr(self, name)!r} has the letter {min(unknown)!r}: {type(self).__name__} knows "
                                  + ", ".join(f"{letter!r} for {attribute}" for letter, attribute in self._names.items()))
-        lost = [self._names[letter] for letter in self._names if letter in self._there() & set(self.init_params)]
+        lost = [name for letter, name in self._names.items() if letter in self._there() & set(self.init_params)]
         if lost and not hasattr(self, "converged_"):
             warnings.warn(f"{' and '.join(lost)} will be drawn anew, as init_params={self.init_params!r} says: to start from what you have set, "
                           "take the letter out of init_params", RuntimeWarning, stacklevel=3)
 
-    def _say_more(self, best):
+    def _words(self, best):
+        k, counts, steps = self.n_components, _sums(best.step.expected)[2], best.step.expected.statistics["transitions"].sum(axis=1)
         if not best.converged and self.n_iter:
-            warnings.warn(f"the best of {self.n_init} starts stopped after n_iter={self.n_iter} rounds, before a round gained less than "
-                          f"tol={self.tol:g} nats: raise n_iter or tol", ConvergenceWarning, stacklevel=3)
-        counts, steps = _sums(best.step.expected)[2], best.step.expected.statistics["transitions"].sum(axis=1)
+            yield (f"the best of {self.n_init} starts stopped after n_iter={self.n_iter} rounds, before a round gained less than tol={self.tol:g} nats: "
+                   "raise n_iter or tol"), ConvergenceWarning
         if (empty := np.flatnonzero(counts < 1e-6)).size:
-            warnings.warn(f"states {empty.tolist()} of {len(counts)} are empty: no row is likely to be in them, so that their parameters stay as they "
-                          "were. Use fewer states, another random_state or a larger n_init, or a transmat_prior above 1", RuntimeWarning, stacklevel=3)
+            yield (f"states {empty.tolist()} of {k} are empty: no row is likely to be in them, so that their parameters stay as they were. Use fewer "
+                   "states, another random_state or a larger n_init, or a transmat_prior above 1"), RuntimeWarning
         if (last := np.flatnonzero((steps < 1e-6) & (counts >= 1e-6))).size:
-            warnings.warn(f"states {last.tolist()} of {len(counts)} are never left: no series goes on from there, so that their rows of transmat_ stay as "
-                          "they were. Give longer series or a transmat_prior above 1, or ignore this if they are meant to end a series", RuntimeWarning, stacklevel=3)
+            yield (f"states {last.tolist()} of {k} are never left: no series goes on from there, so that their rows of transmat_ stay as they were. Give "
+                   "longer series or a transmat_prior above 1, or ignore this if they are meant to end a series"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #a11b7d83
+# %% ../nbs/32_chains.ipynb #4de381c8
 class _ChainFit(_Words):
     "How any chain is fitted."
     def fit(self, X, y=None, lengths=None):
         "Fit to the rows of X, which are series of these lengths: EM from `n_init` starts, of which the best is kept."
         self._validate_params()
         self._check_letters()
-        X, lengths = self._rows(X, y, lengths)
+        X, lengths = self._series(X, lengths, y, ensure_min_samples=2)
+        if (seen := len(_seen(X))) < self.n_components:
+            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
         best = _best(self._runs(X, lengths), 0)
-        self.converged_, self.n_iter_ = best.converged, best.rows[-1][0]
+        self.converged_, self.n_iter_, self.n_parameters_ = best.converged, best.rows[-1][0], best.free
         self.history_ = np.array(best.rows, dtype=_HISTORY)
-        self.n_parameters_ = best.free
-        self._set(best.step.params)
-        self._say_more(best)
+        self._store(best.step.params)
+        for words, kind in self._words(best):
+            warnings.warn(words, kind, stacklevel=2)
         return self
 
     def fit_predict(self, X, y=None, lengths=None):
         "Fit, and return the state of each row."
-        X, lengths = self._rows(X, y, lengths)
-        return self.fit(X, lengths=lengths).predict(X, lengths)
+        return self.fit(X, y, lengths).predict(X, self._series(X, lengths, y, reset=False)[1])
 
     def _climb(self, run, theta, rng):
-        data, run.free = _in_series(run.X, run.weight, self.n_components), self._n_free(theta, run.model.family)
-        if self.n_iter:
-            done = em(run.model, theta, data, tol=run.tol, max_iter=self.n_iter, callbacks=[run], mapper=run.mapper, warn=False)
-            run.converged = done.converged
-        else:
-            run(Step(0, theta, e_step(run.model, theta, data, run.mapper), 0.0))
+        run.free = self._n_free(theta, run.model.family)
+        _climb(run, theta)
+        if run.stopped:
+            raise LikelihoodFell(run.stopped)
 
-# %% ../nbs/32_chains.ipynb #1a336ca5
-def _free_numbers(value, space):
-    "How many numbers of an array can be chosen freely in its space."
-    if space == "simplex":
-        return int((value > 0).sum() - value[..., 0].size)
-    if space == "positive_definite":
-        return value[..., 0, 0].size * value.shape[-1] * (value.shape[-1] + 1) // 2
-    return value.size
-
-# %% ../nbs/32_chains.ipynb #330452f1
+# %% ../nbs/32_chains.ipynb #205befd0
 class _Saying(_ChainFit):
     "What a fitted chain says about series, old or new."
     def _bound(self, X, lengths, y=None):
@@ -303,11 +320,6 @@ class _Saying(_ChainFit):
         X, lengths = self._series(X, lengths, y, reset=False)
         with np.errstate(divide="ignore"), _Single():
             return np.log(params[0]), np.log(params[1]), HMMModel(self._family()).log_density(params, X), lengths
-
-    def _params(self):
-        "The parameters of the model, fitted or set by hand."
-        check_is_fitted(self, list(self._names.values()))
-        return self._checked_params({letter: self._values(letter) for letter in self._names}, self._family(), self._width())
 
     def score_samples(self, X, lengths=None):
         "Log-likelihood of the series in nats, and the probability of each state for each row, shape (n, k)."
@@ -329,19 +341,12 @@ class _Saying(_ChainFit):
         if algorithm == "viterbi":
             return viterbi(*bound)
         states = forward_backward(*bound)[1].argmax(axis=1)
-        return _log_path(*bound, states), states
+        chosen = np.where(states[:, None] == np.arange(len(bound[0])), bound[2], -np.inf)    # which leaves this path only
+        return float(sequence_log_likelihoods(*bound[:2], chosen, bound[3]).sum()), states
 
     def predict(self, X, lengths=None):
         "The states of the path that `decode` finds, shape (n,)."
         return self.decode(X, lengths)[1]
-
-# %% ../nbs/32_chains.ipynb #25298a12
-def _log_path(log_start, log_transition, log_density, lengths, states):
-    "Log-probability of rows and path together, in nats."
-    first = np.r_[0, np.cumsum(lengths)[:-1]]
-    steps = np.delete(np.arange(len(states)), first)
-    parts = log_start[states[first]], log_transition[states[steps - 1], states[steps]], log_density[np.arange(len(states)), states]
-    return float(sum(part.sum() for part in parts))
 
 # %% ../nbs/32_chains.ipynb #6d4ccc96
 def _stationary(transitions):
@@ -352,18 +357,17 @@ def _stationary(transitions):
         raise ValueError("transmat_ has several stationary distributions, as some states do not lead to each other: look at the groups of states one by one")
     return np.linalg.lstsq(equations, np.r_[np.zeros(k), 1], rcond=None)[0].clip(0)
 
-# %% ../nbs/32_chains.ipynb #26369475
+# %% ../nbs/32_chains.ipynb #c72f8f02
 class _Judging(_Saying):
     "Criteria, samples, and where the chain is in the long run."
     def _n_free(self, params, family):
-        letters = list(self._names)
-        letters += letters[-1:] * (len(params) - len(letters))         # the one letter of several arrays
-        return sum(_free_numbers(value, space) for letter, value, space in zip(letters, params, HMMModel(family).spaces) if letter in self.params)
+        values = [(letter, value) for letter, values in self._by_letter(params).items() for value in values]
+        return sum(_SPACES[space].size(value) for (letter, value), space in zip(values, HMMModel(family).spaces) if letter in self.params)
 
     def _penalised(self, X, lengths, price):
         value, X = self.score(X, lengths=lengths), self._series(X, lengths, reset=False)[0]
         free = self.n_parameters_ if hasattr(self, "n_parameters_") else self._n_free(self._params(), self._family())
-        return float(-2 * value + price(len(_seen(X))) * free)
+        return float(-2 * value + price(max(len(_seen(X)), 1)) * free)
 
     def aic(self, X, lengths=None):
         "Akaike's criterion, -2 l + 2 p; lower is better."
@@ -382,16 +386,21 @@ class _Judging(_Saying):
         start, transitions, *theta = self._params()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples!r}: the number of rows to draw, 1 or more")
-        rng = check_random_state(self.random_state if random_state is None else random_state)
         if currstate is not None:
+            if currstate not in range(len(start)):
+                raise ValueError(f"currstate is {currstate!r}: give a state, from 0 to {len(start) - 1}")
             start = np.eye(len(start))[currstate]
+        rng = check_random_state(self.random_state if random_state is None else random_state)
         states = sample_chain(start, transitions, n_samples, rng)
-        return self._emit(theta, states, rng), states
+        return _drawn(self._family(), theta, states, rng), states
 
-# %% ../nbs/32_chains.ipynb #a74ea6d4
+# %% ../nbs/32_chains.ipynb #a17f93b9
 def _drawn(family, theta, states, rng):
     "A row from the family for each state, or a `ValueError` where the family is not one of the book's."
     p = theta[0][states]
+    if (kind := getattr(family, "kind", None)) in GAUSSIANS:
+        factors = np.array(_factors(full_covariances(theta[1], kind, *theta[0].shape)))
+        return p + (factors[states] @ rng.standard_normal((*p.shape, 1)))[..., 0]
     if isinstance(family, Poisson):
         return rng.poisson(p)
     if isinstance(family, Bernoulli):
@@ -407,7 +416,7 @@ _CHAIN_CONSTRAINTS = {
     "algorithm": [StrOptions({"viterbi", "map"})], "params": [str], "init_params": [str], "random_state": ["random_state"],
     "verbose": ["verbose"], "n_jobs": [None, Integral], "progress": ["boolean"]}
 
-# %% ../nbs/32_chains.ipynb #41ad6371
+# %% ../nbs/32_chains.ipynb #6ade06b6
 class HMM(_Judging):
     """Hidden Markov model with emissions of any family, fitted by EM (Baum-Welch). Fitted: `startprob_`, `transmat_`, and `parameters_`, a tuple
     with the family's parameters, such as rates or probabilities of shape (k, d), or (k, d, levels) for categories.
@@ -451,76 +460,33 @@ class HMM(_Judging):
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
 
     def _family(self, rows=None):
-        "The family; the rows of a fit say how many levels there are."
         if not isinstance(self.family, str):
             return self.family
-        if self.family != "categorical":
-            return {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
-        known = hasattr(self, "parameters_") and (rows is None or "e" not in self.init_params)
-        return Categorical(np.shape(self.parameters_[0])[-1] if known else _levels(rows))
+        return Categorical(self._levels(rows)) if self.family == "categorical" else {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
 
     def _model(self, X, lengths, total):
         if (kind := getattr(self.family, "kind", None)) in GAUSSIANS:
             raise ValueError(f"family={self.family!r} is Gaussian: use GaussianHMM(covariance_type={kind!r}), which guards the widths")
-        return _Climbing(self._family(_seen(X)), self, len(X))
+        return _Climbing(self._family(_seen(X)), self, X)
 
-    def _width(self):
-        return None
+    def _store(self, params):
+        super()._store(params)
+        self.parameters_ = tuple(params[2:])
 
-    def _set(self, params):
-        self.startprob_, self.transmat_, self.parameters_ = params[0], params[1], tuple(params[2:])
-
-    def _emit(self, theta, states, rng):
-        return _drawn(self._family(), theta, states, rng)
-
-# %% ../nbs/32_chains.ipynb #7996d100
+# %% ../nbs/32_chains.ipynb #6a9218f4
 class _PoissonChain(_Climbing):
     "Rates with a gamma prior, by (32.4)."
     def emission(self, counts, new, old):
         "Rates of the states."
-        if "l" not in self.settings.params:
-            return old
-        rows = (counts + self.settings.lambdas_weight)[:, None]
-        rates = (counts[:, None] * new[0] + self.settings.lambdas_prior) / np.maximum(rows, 1e-290)
-        return (np.where(rows > 1e-290, rates, old[0]),)
+        alpha, beta = self.settings.lambdas_prior, self.settings.lambdas_weight
+        return (_ratio(counts[:, None] * new[0] + alpha, (counts + beta)[:, None], old[0]),)
 
     def log_prior_of(self, theta):
         "The middle of (32.4)."
         return float((xlogy(self.settings.lambdas_prior, np.maximum(theta[0], 1e-300)) - self.settings.lambdas_weight * theta[0]).sum())
 
-# %% ../nbs/32_chains.ipynb #672e675f
-class _PoissonHooks(_Judging):
-    "What is special about counts."
-    _names = {"s": "startprob_", "t": "transmat_", "l": "lambdas_"}
-
-    @property
-    def n_features(self):
-        "Number of columns."
-        return np.shape(self.lambdas_)[1]
-
-    def _family(self, rows=None):
-        return Poisson()
-
-    def _model(self, X, lengths, total):
-        return _PoissonChain(Poisson(), self, len(X))
-
-    def _width(self):
-        return self.n_features
-
-    def _shapes(self, d):
-        return super()._shapes(d) | {"l": (self.n_components, d)}
-
-    def _draw(self, rows, rng, model):
-        return {"l": super()._draw(rows, rng, model)["e"]}
-
-    def _set(self, params):
-        self.startprob_, self.transmat_, self.lambdas_ = params
-
-    def _emit(self, theta, states, rng):
-        return _drawn(Poisson(), theta, states, rng)
-
-# %% ../nbs/32_chains.ipynb #eff9a6f1
-class PoissonHMM(_PoissonHooks):
+# %% ../nbs/32_chains.ipynb #b6ff6cec
+class PoissonHMM(_Judging):
     """Hidden Markov model of counts: independent Poissons in each column. Fitted: `startprob_`, `transmat_`, `lambdas_` (rates, shape (k, d)).
 
     Errors, warnings and missing rows as for `HMM`.
@@ -529,15 +495,14 @@ class PoissonHMM(_PoissonHooks):
     ----------
     n_components : int
         Number of states.
-    startprob_prior, transmat_prior : float or array
-        Dirichlet priors, 1 or more; 1 is maximum likelihood.
     lambdas_prior, lambdas_weight : float
         Gamma prior of the rates: so many more events in so many more rows of each state. 0 and 0 is maximum likelihood.
-    algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'l' for `lambdas_`.
     """
+    _names = {"s": "startprob_", "t": "transmat_", "l": "lambdas_"}
     _parameter_constraints = _CHAIN_CONSTRAINTS | {"lambdas_prior": [Interval(Real, 0, None, closed="left")], "lambdas_weight": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, n_components=1, *, startprob_prior=1.0, transmat_prior=1.0, lambdas_prior=0.0, lambdas_weight=0.0, algorithm="viterbi",
@@ -547,17 +512,31 @@ class PoissonHMM(_PoissonHooks):
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
 
-# %% ../nbs/32_chains.ipynb #041e9f70
+    @property
+    def n_features(self):
+        "Number of columns."
+        return np.atleast_2d(_checked("lambdas_", self.lambdas_, "positive")).shape[1]
+
+    def _family(self, rows=None):
+        return Poisson()
+
+    def _model(self, X, lengths, total):
+        return _PoissonChain(Poisson(), self, X)
+
+    def _shapes(self, d):
+        return super()._shapes(d) | {"l": (self.n_components, d)}
+
+# %% ../nbs/32_chains.ipynb #9a64e544
 class _CategoricalChain(_Climbing):
     "Shares of the codes with a Dirichlet prior, by (32.2)."
-    def _prior(self):
-        prior = np.asarray(self.settings.emissionprob_prior, dtype=float)
-        return prior[..., None, :] if prior.ndim else prior
+    def __init__(self, family, settings, X):
+        super().__init__(family, settings, X)
+        self.prior = _prior("emissionprob_prior", settings.emissionprob_prior, (self.k, family.levels))[:, None]
 
     def expectation(self, params):
         "The E-step of chapter 31, with look-ups and counts in place of products with zeros and ones."
         levels, each = self.family.levels, self.log_prior(params) / self.n
-        table = np.vstack([self.family.natural(params[2])[:, 1:].T, np.zeros(len(params[0]))])    # the last row is for what is missing
+        table = np.vstack([self.family.natural(params[2])[:, 1:].T, np.zeros(self.k)])      # the last row is for what is missing
         with np.errstate(divide="ignore"):
             start, transition = np.log(params[0]), np.log(params[1])
         def expect(block):
@@ -570,49 +549,42 @@ class _CategoricalChain(_Climbing):
 
     def emission(self, counts, new, old):
         "Shares of the states, shape (k, 1, levels)."
-        return (_shares(counts[:, None, None] * new[0], self._prior(), old[0], True),) if "e" in self.settings.params else old
+        return (_shares(counts[:, None, None] * new[0], self.prior, old[0]),)
 
     def log_prior_of(self, theta):
         "Of the Dirichlet."
-        return _log_dirichlet(theta[0], self._prior())
+        return _log_dirichlet(theta[0], self.prior)
 
-# %% ../nbs/32_chains.ipynb #a60f8221
-class _CategoricalHooks(_Judging):
-    "What is special about codes."
+# %% ../nbs/32_chains.ipynb #7a097a24
+class _CodeNames(_Judging):
+    "What is special about codes: for the engine they are one column of several possible ones, hence the axis that comes and goes."
     _names = {"s": "startprob_", "t": "transmat_", "e": "emissionprob_"}
 
     def _values(self, letter):
-        (value,), k = super()._values(letter), self.n_components
+        (value,) = super()._values(letter)
         if letter != "e":
             return [value]
-        return [_checked("emissionprob_", value, "simplex", (k, self.n_features or np.shape(value)[-1]))[:, None]]
+        return [_checked("emissionprob_", value, "simplex", (self.n_components, self.n_features or np.shape(value)[-1]))[:, None]]
+
+    def _store(self, params):
+        super()._store(params)
+        self.emissionprob_ = params[2][:, 0]
 
     def _family(self, rows=None):
-        known = hasattr(self, "emissionprob_") and (rows is None or "e" not in self.init_params)
-        return Categorical(self.n_features or (np.shape(self.emissionprob_)[-1] if known else _levels(rows)))
+        return Categorical(self.n_features or self._levels(rows))
 
     def _model(self, X, lengths, total):
         if X.shape[1] != 1:
             raise ValueError(f"X has {X.shape[1]} columns, and CategoricalHMM takes one, with a code in each row: use HMM(family='categorical') for several")
-        family = self._family(_seen(X))
-        family.check(_seen(X).T)
-        return _CategoricalChain(family, self, len(X))
-
-    def _width(self):
-        return self._family().levels
+        (family := self._family(_seen(X))).check(_seen(X).T)
+        return _CategoricalChain(family, self, X)
 
     def _draw(self, rows, rng, model):
         shares = np.bincount(rows[:, 0].astype(int), minlength=model.family.levels) / len(rows)
-        return {"e": [(0.5 * shares + 0.5 * rng.dirichlet(np.ones(len(shares)), size=self.n_components))[:, None]]}
+        return [(0.5 * shares + 0.5 * rng.dirichlet(np.ones(len(shares)), size=self.n_components))[:, None]]
 
-    def _set(self, params):
-        self.startprob_, self.transmat_, self.emissionprob_ = *params[:2], params[2][:, 0]
-
-    def _emit(self, theta, states, rng):
-        return _drawn(self._family(), theta, states, rng)
-
-# %% ../nbs/32_chains.ipynb #f79f4b78
-class CategoricalHMM(_CategoricalHooks):
+# %% ../nbs/32_chains.ipynb #06f035a5
+class CategoricalHMM(_CodeNames):
     """Hidden Markov model of codes 0, 1, 2, ... in one column. Fitted: `startprob_`, `transmat_`, `emissionprob_` (shape (k, codes)).
 
     Errors, warnings and missing rows as for `HMM`.
@@ -621,11 +593,11 @@ class CategoricalHMM(_CategoricalHooks):
     ----------
     n_components : int
         Number of states.
-    startprob_prior, transmat_prior, emissionprob_prior : float or array
-        Dirichlet priors, 1 or more; 1 is maximum likelihood.
+    emissionprob_prior : float or array
+        Dirichlet prior, 1 or more; 1 is maximum likelihood.
     n_features : int or None
         Number of codes; None: one more than the largest in X.
-    algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'e' for `emissionprob_`.
@@ -640,62 +612,57 @@ class CategoricalHMM(_CategoricalHooks):
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
 
-# %% ../nbs/32_chains.ipynb #3f151ff3
+# %% ../nbs/32_chains.ipynb #db0681eb
+def _in_floors(covariances, floor):
+    "The covariances in units of the floor, and those units, shape (d, d)."
+    units = np.sqrt(floor)[:, None] * np.sqrt(floor)
+    return covariances / units, units
+
 def _floored(covariances, kind, floor):
     "The covariances that are nowhere narrower than diag(floor), by (32.5); `floor` has shape (d,)."
     if kind in ("diag", "spherical"):
         return np.maximum(covariances, floor if kind == "diag" else floor.mean())
-    unit = np.sqrt(floor[:, None] * floor)
-    values, vectors = np.linalg.eigh(covariances / unit)
+    scaled, units = _in_floors(covariances, floor)
+    values, vectors = np.linalg.eigh(scaled)
     low = (values < 1).any(axis=-1)[..., None, None]
-    return np.where(low, (vectors * np.maximum(values, 1)[..., None, :]) @ vectors.mT * unit, covariances) if low.any() else covariances
+    return np.where(low, (vectors * np.maximum(values, 1)[..., None, :]) @ vectors.mT * units, covariances) if low.any() else covariances
 
 def _floor(rows, min_covar):
     "The floor of each column, shape (d,), or a `ValueError` for columns that have no width."
     if (empty := np.isnan(rows).all(axis=0)).any():
         raise ValueError(f"column {int(np.argmax(empty))} of X is missing (NaN) in every row: leave it out")
-    _check_range(np.nanmin(rows, axis=0).astype(float), np.nanmax(rows, axis=0).astype(float))
+    largest = _check_range(np.nanmin(rows, axis=0).astype(float), np.nanmax(rows, axis=0).astype(float))
     variances = np.nanvar(rows, axis=0, dtype=float)
     if min_covar is not None:
         return np.maximum(min_covar, 1e-12 * variances)                # where the digits end
-    largest = np.nanmax(np.abs(rows), axis=0).astype(float)
     if (flat := variances <= (np.finfo(rows.dtype).eps * largest)**2).any():
         raise ValueError(f"column {int(np.argmax(flat))} of X is constant, so that its variance says nothing about how narrow a state may be: "
                          "leave the column out, or give min_covar, a variance in squared units of X")
     return 1e-6 * variances
 
-# %% ../nbs/32_chains.ipynb #6a2c97b7
-def _prior_scale(value, kind, k, d):
-    "`covars_prior` in the shape of the type: a number is meant times the unit matrix."
-    value, shape = np.asarray(value, dtype=float), {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
-    if kind in ("full", "tied") and not value.ndim:
-        value = value * np.eye(d)
-    try:
-        return np.broadcast_to(value, shape)
-    except ValueError:
-        raise ValueError(f"covars_prior has shape {value.shape}: for covariance_type={kind!r} give a number, or an array of shape {shape}") from None
+# %% ../nbs/32_chains.ipynb #f7a89468
+def _covariance_shape(kind, k, d):
+    "The shape of covariances of this type."
+    return {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
 
-class _GaussianChain(_Climbing):
-    "Means and covariances with floor (32.5) and prior (32.6)."
-    def __init__(self, kind, settings, X, floor):
-        super().__init__(GAUSSIANS[kind], settings, len(X))
-        (k, d), self.kind, self.floor = (settings.n_components, X.shape[1]), kind, floor
-        self.unit = d if kind == "spherical" else 1                     # columns that share a variance
-        self.mean, self.pull = np.broadcast_to(settings.means_prior, (k, d)), np.full(k, float(settings.means_weight))
-        self.scale = self.unit * _prior_scale(settings.covars_prior, kind, k, d)
-        self.more = max(settings.covars_weight - (d if kind in ("full", "tied") else 1), 0)
-
-    def begin(self, params):
-        "What the driver begins with: nothing below the floor that is to be fitted."
-        return (*params[:3], _floored(params[3], self.kind, self.floor)) if "c" in self.settings.params else params
+class _GaussianPrior(_Climbing):
+    "Means and covariances with prior (32.6)."
+    def __init__(self, settings, X, floor):
+        self.kind, self.floor, k, d = settings.covariance_type, floor, settings.n_components, X.shape[1]
+        super().__init__(GAUSSIANS[self.kind], settings, X)
+        matrix, psi = self.kind in ("full", "tied"), settings.covars_prior
+        self.unit = d if self.kind == "spherical" else 1                # columns that share a variance
+        self.mean, self.pull = _prior("means_prior", settings.means_prior, (k, d), -np.inf), np.full(k, float(settings.means_weight))
+        psi = _prior("covars_prior", psi * np.eye(d) if matrix and not np.ndim(psi) else psi, _covariance_shape(self.kind, k, d), -np.inf if matrix else 0)
+        if matrix and psi.any() and not _SPACES["positive_definite"].valid(psi + 1e-12 * abs(psi).max() * np.eye(d)):
+            raise ValueError(f"covars_prior must hold symmetric matrices without negative eigenvalues, got {psi.tolist()!s:.200}")
+        self.scale = self.unit * psi
+        self.more = max(settings.covars_weight - (d if matrix else 1), 0)
 
     def pulled(self, means):
         "Psi + kappa (m - mu) (m - mu)', as the type sums it."
         return self.scale + _scatter_sums(self.pull, means - self.mean, self.kind)
 
-# %% ../nbs/32_chains.ipynb #a6b91595
-class _GaussianSteps(_GaussianChain):
-    "What the driver does with them."
     def log_prior_of(self, theta):
         "By (32.6)."
         pulled, (_, C) = self.pulled(theta[0]), theta
@@ -703,20 +670,33 @@ class _GaussianSteps(_GaussianChain):
             return -0.5 * float((self.more * np.linalg.slogdet(C)[1] + np.trace(np.linalg.solve(C, pulled), axis1=-2, axis2=-1)).sum())
         return -0.5 * float((self.unit * self.more * np.log(C) + pulled / C).sum())
 
+# %% ../nbs/32_chains.ipynb #de3dfe6a
+class _GaussianChain(_GaussianPrior):
+    "The M-step with prior and floor."
+    def begin(self, params):
+        "What the driver begins with: nothing below the floor that is to be fitted."
+        return (*params[:3], _floored(params[3], self.kind, self.floor)) if "c" in self.settings.params else params
+
     def emission(self, counts, new, old):
         "By (32.7), then (32.5)."
         (centres, S), (means, C), moves = new, old, self.settings.params
         if "m" in moves:
-            rows = (counts + self.pull)[:, None]
-            means = np.where(rows > 1e-290, (counts[:, None] * centres + self.pull[:, None] * self.mean) / np.maximum(rows, 1e-290), means)
+            means = _ratio(counts[:, None] * centres + self.pull[:, None] * self.mean, (counts + self.pull)[:, None], means)
         if "c" in moves:
             each = counts.sum() if self.kind == "tied" else counts.reshape(-1, *[1] * (C.ndim - 1))
             sums = self.pulled(means) + self.unit * each * S + _scatter_sums(counts, centres - means, self.kind)
-            rows = self.unit * (each + self.more)
-            C = _floored(np.where(rows > 1e-290, sums / np.maximum(rows, 1e-290), C), self.kind, self.floor)
+            C = _floored(_ratio(sums, self.unit * (each + self.more), C), self.kind, self.floor)
         return means, C
 
-# %% ../nbs/32_chains.ipynb #96449b7a
+    def resting(self, C):
+        "The states whose covariance rests on the floor."
+        if self.kind in ("diag", "spherical"):
+            low = C <= (self.floor if self.kind == "diag" else self.floor.mean()) * (1 + 1e-9)
+        else:
+            low = np.linalg.eigvalsh(_in_floors(C, self.floor)[0]) < 1 + 1e-9
+        return np.flatnonzero(low.reshape(1 if self.kind == "tied" else len(C), -1).any(axis=1)).tolist()
+
+# %% ../nbs/32_chains.ipynb #2812d699
 class _GaussianNames(_Judging):
     "What the parameters of a Gaussian chain are called."
     _names = {"s": "startprob_", "t": "transmat_", "m": "means_", "c": "covariances_"}
@@ -725,7 +705,7 @@ class _GaussianNames(_Judging):
     @property
     def n_features(self):
         "Number of columns."
-        return np.shape(self.means_)[1]
+        return np.atleast_2d(_checked("means_", self.means_, "real")).shape[1]
 
     @property
     def covars_(self):
@@ -739,21 +719,18 @@ class _GaussianNames(_Judging):
             value = {"tied": value[0], "diag": value.diagonal(axis1=1, axis2=2).copy(), "spherical": value[:, 0, 0]}[self.covariance_type]
         self.covariances_ = value
 
-# %% ../nbs/32_chains.ipynb #e282b4a0
+    def _shapes(self, d):
+        k = self.n_components
+        return super()._shapes(d) | {"m": (k, d), "c": _covariance_shape(self.covariance_type, k, d)}
+
+# %% ../nbs/32_chains.ipynb #b792de8b
 class _GaussianHooks(_GaussianNames):
     "What is special about Gaussians."
     def _family(self, rows=None):
         return GAUSSIANS[self.covariance_type]
 
     def _model(self, X, lengths, total):
-        return _GaussianSteps(self.covariance_type, self, X, _floor(_seen(X), self.min_covar))
-
-    def _width(self):
-        return self.n_features
-
-    def _shapes(self, d):
-        k = self.n_components
-        return super()._shapes(d) | {"m": (k, d), "c": {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[self.covariance_type]}
+        return _GaussianChain(self, X, _floor(_seen(X), self.min_covar))
 
     def _draw(self, rows, rng, model):
         kind, whole = self.covariance_type, rows[~np.isnan(rows).any(axis=1)]
@@ -761,17 +738,16 @@ class _GaussianHooks(_GaussianNames):
             rows = whole if len(whole) >= 10 * self.n_components * rows.shape[1] else np.where(np.isnan(rows), np.nanmean(rows, axis=0), rows)
         rows, R = _owners(rows, None, self.n_components, "kmeans", rng, {"full": rows.shape[1] + 1, "tied": 1}.get(kind, 2))
         _, means, C = _gaussian_start(rows, R + 1e-7 * R.mean(), kind)  # nobody owns nothing
-        return {"m": [means], "c": [_floored(C, kind, model.floor)]}
+        return means, _floored(C, kind, model.floor)
 
-    def _set(self, params):
-        self.startprob_, self.transmat_, self.means_, self.covariances_ = params
+    def _words(self, best):
+        yield from super()._words(best)
+        if "c" in self.params and (low := best.model.resting(best.step.params[3])):
+            which = "the tied covariance rests" if self.covariance_type == "tied" else f"states {low} of {self.n_components} rest"
+            yield (f"{which} on the floor min_covar: in some direction the rows are narrower than that, and their density is an artefact. Look for repeated "
+                   "rows and constant or copied columns; use fewer states, covars_prior above 0, another random_state, or a lower min_covar"), RuntimeWarning
 
-    def _emit(self, theta, states, rng):
-        factors = np.array(_factors(full_covariances(theta[1], self.covariance_type, *theta[0].shape)))
-        noise = rng.standard_normal((len(states), theta[0].shape[1], 1))
-        return theta[0][states] + (factors[states] @ noise)[..., 0]
-
-# %% ../nbs/32_chains.ipynb #ff900cc3
+# %% ../nbs/32_chains.ipynb #39a85d15
 class GaussianHMM(_GaussianHooks):
     """Hidden Markov model of numbers: a Gaussian for each state. Fitted: `startprob_`, `transmat_`, `means_`, `covars_` (a matrix for each state) and
     `covariances_` (in the shape of the type).
@@ -786,14 +762,12 @@ class GaussianHMM(_GaussianHooks):
         'full', 'tied' (one matrix for all), 'diag' or 'spherical'.
     min_covar : float or None
         Floor: no state is narrower than this variance in any direction. None: a millionth of the variance of each column.
-    startprob_prior, transmat_prior : float or array
-        Dirichlet priors, 1 or more; 1 is maximum likelihood.
     means_prior, means_weight : float or array, float
         Where the means are drawn to, and how strongly, in rows; 0 is maximum likelihood.
     covars_prior, covars_weight : float or array, float
         Prior of the covariances: a sum of squares, and degrees of freedom (beyond d for matrices, beyond 1 for variances). 0 and 1 are maximum
         likelihood; hmmlearn's default is 0.01 and 1.
-    algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'm' for `means_`, 'c' for `covars_`.
@@ -811,15 +785,3 @@ class GaussianHMM(_GaussianHooks):
         self.covars_prior, self.covars_weight, self.algorithm = covars_prior, covars_weight, algorithm
         self.n_iter, self.tol, self.n_init, self.params, self.init_params = n_iter, tol, n_init, params, init_params
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
-
-    def _say_more(self, best):
-        super()._say_more(best)
-        model, C = best.model, best.step.params[3]
-        low = C <= (model.floor if model.kind == "diag" else model.floor.mean()) * (1 + 1e-9) if model.kind in ("diag", "spherical") else \
-            np.linalg.eigvalsh(C / np.sqrt(model.floor[:, None] * model.floor)) < 1 + 1e-9
-        if "c" in self.params and low.any():
-            states = np.flatnonzero(low.reshape(len(C), -1).any(axis=1)).tolist()
-            which = "the tied covariance rests" if model.kind == "tied" else f"states {states} of {len(C)} rest"
-            warnings.warn(f"{which} on the floor min_covar: in some direction the rows are narrower than that, and their density is an artefact. Look for repeated "
-                          "rows and constant or copied columns; use fewer states, covars_prior above 0, another random_state, or a lower min_covar",
-                          RuntimeWarning, stacklevel=3)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['sample_chain', 'forward_backward', 'sequence_log_likelihoods', 'HMMModel', 'chains_in_blocks', 'viterbi']
 
-# %% ../nbs/31_hmm.ipynb #046fbad4
+# %% ../nbs/31_hmm.ipynb #0a6b4c63
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from math import isqrt
 import numpy as np
 from sklearn.utils.validation import check_scalar
 
+from .direct import _family_score, _ratio, complete_score
 from .em import Expected
 from .families import GAUSSIANS, Family, _log_joint, _moments, _theta
 from .missing import group_patterns
@@ -486,6 +487,15 @@ def _expected(log_start, log_transition, form, block):
     moments = _moments(block, form, weights) if len(weights) else np.zeros((k, form.family.size(block.shape[1])))
     start = posterior[lengths.cumsum() - lengths].sum(axis=0)
     return Expected({"start": start, "transitions": transitions, form.name: moments}, float(values.sum()), float(len(table)))
+
+# %% ../nbs/31_hmm.ipynb #bde17fa1
+@complete_score.register
+def _(model: HMMModel, expected, params):
+    (start, transitions, *theta), found = map(np.asarray, params), expected.statistics
+    (moments,) = (value for name, value in found.items() if name not in ("start", "transitions"))
+    _, _, *star = model.maximization(expected, params)
+    rest = _family_score(model.family, moments[:, 0], star, tuple(theta))
+    return None if rest is None else (_ratio(found["start"], start), _ratio(found["transitions"], transitions), *rest)
 
 # %% ../nbs/31_hmm.ipynb #5926c44a
 def chains_in_blocks(

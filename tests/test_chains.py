@@ -16,11 +16,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import emlit
 from emlit import GaussianMixture, Mixture, chains
 from emlit.chains import HMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emlit.data import load_faithful
 from emlit.em import LikelihoodFell
-from emlit.families import Family, Full
+from emlit.families import Categorical, Family, Full
 from emlit.hmm import HMMModel
 
 KINDS = ["full", "tied", "diag", "spherical"]
@@ -74,6 +75,12 @@ def start(kind, k, rows, seed=0):
 def begun(estimator, values):
     for name, value in values.items():
         setattr(estimator, name, np.array(value))
+    return estimator
+
+
+def given(estimator, values):
+    "The same with the values as they are."
+    vars(estimator).update(values)
     return estimator
 
 
@@ -214,7 +221,7 @@ def test_categories_by_look_up(problem):
     rows = np.where(np.arange(len(rows))[:, None] % 5 == 2, np.nan, rows)
     fit = quiet(lambda: CategoricalHMM(3, n_iter=2, random_state=0).fit(rows, lengths=lengths))
     block = (rows, np.array(lengths or [len(rows)]))
-    a, b = (model.expectation(fit._params())(block) for model in (fit._model(rows, None, None), HMMModel(fit._family())))
+    a, b = (model.expectation(fit._params())(block) for model in (fit._model(rows, None, None), HMMModel(Categorical(fit._family().levels))))
     np.testing.assert_allclose(a.log_likelihood, b.log_likelihood, rtol=1e-10)
     for name in b.statistics:
         equal(a.statistics[name], b.statistics[name], rtol=1e-9, atol=1e-10)
@@ -506,6 +513,23 @@ def moved(values, kind, by, offset):
     return values | {"means_": values["means_"] * by + offset, "covars_": C}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [1e-150, 1e-100, 1e100, 1e150])
+def test_extreme_units(kind, scale):
+    "Squares near the ends of float64: the same fit, without a word."
+    a, b = (GaussianHMM(2, kind, random_state=0, tol=.1).fit(X * s) for s in (1, scale))
+    np.testing.assert_allclose(b.score(X * scale) + 544 * np.log(scale), a.score(X), rtol=1e-9)
+    equal(b.transmat_, a.transmat_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_far_from_zero(kind):
+    "Eight digits are lost, and no more."
+    a, b = (GaussianHMM(2, kind, random_state=0, tol=.1).fit(X + s) for s in (0, 1e8))
+    np.testing.assert_allclose(b.score(X + 1e8), a.score(X), rtol=1e-6)
+    equal(b.means_ - 1e8, a.means_, rtol=1e-5)
+
+
 def test_default_start_does_not_depend_on_units():
     "Not on one common unit: floor, start and end."
     a, b = (GaussianHMM(2, "full", random_state=0).fit(X * s) for s in (1, 1e-4))
@@ -666,14 +690,37 @@ def test_refuses(estimator, rows, words):
         estimator.fit(rows)
 
 
-@pytest.mark.parametrize("values, words", [
-    ({"startprob_": [.5, .6]}, "startprob_ must hold probabilities"), ({"startprob_": [1.]}, r"startprob_ has shape \(1,\): set it to an array of shape \(2,\)"),
-    ({"transmat_": np.eye(3)}, r"transmat_ has shape \(3, 3\)"), ({"transmat_": [[.5, .5], [1.5, -.5]]}, "transmat_ must hold probabilities"),
-    ({"means_": [[1., 2, 3], [4, 5, 6]]}, r"means_ has shape \(2, 3\): set it to an array of shape \(2, 2\)"), ({"means_": [[1., np.nan], [4, 5]]}, "means_ must be finite"),
-    ({"covars_": [[1., 1], [1, -1]]}, "covariances_ must not be below 0")])
-def test_wrong_start(values, words):
+@pytest.mark.parametrize("estimator, rows, words", [
+    (GaussianHMM(2, startprob_prior=[1, 2, 3]), X, r"startprob_prior has shape \(3,\): set it to an array of shape \(2,\)"),
+    (GaussianHMM(2, startprob_prior=np.ones((2, 2))), X, r"startprob_prior has shape \(2, 2\)"),
+    (PoissonHMM(2, transmat_prior=[[2, 1], [1, .2]]), QUAKES, "transmat_prior holds 0.2, and must not be below 1"),
+    (PoissonHMM(2, transmat_prior=[[2, 1], [1, np.nan]]), QUAKES, "transmat_prior must hold finite numbers"),
+    (CategoricalHMM(2, emissionprob_prior=[1, 2, 3]), codes(), r"emissionprob_prior has shape \(3,\): set it to an array of shape \(2, 5\)"),
+    (CategoricalHMM(2, emissionprob_prior=[1, 2, 3, 1, .5]), codes(), "emissionprob_prior holds 0.5"),
+    (GaussianHMM(2, means_prior=[1, 2, 3]), X, r"means_prior has shape \(3,\)"), (GaussianHMM(2, means_prior=[1, np.nan]), X, "means_prior must hold finite"),
+    (GaussianHMM(2, covars_prior=[-1, 1]), X, "covars_prior holds -1, and must not be below 0"),
+    (GaussianHMM(2, "full", covars_prior=[[1, 2], [2, 1]]), X, "covars_prior must hold symmetric matrices without negative eigenvalues"),
+    (GaussianHMM(2, "tied", covars_prior=[[1, .5], [0, 1]]), X, "covars_prior must hold symmetric")])
+def test_wrong_priors(estimator, rows, words):
     with pytest.raises(ValueError, match=words):
-        begun(GaussianHMM(2, init_params=""), values).fit(X)
+        estimator.fit(rows)
+
+
+@pytest.mark.parametrize("values, words", [
+    ({"means_": [[1., 2], [3]]}, "means_ must hold numbers, in rows of equal length"), ({"startprob_": "half"}, "startprob_ must hold numbers, in rows"),
+    ({"means_": [1., 2]}, r"means_ has shape \(2,\)"), ({"startprob_": [0, 0]}, "startprob_ must hold numbers of 0 or more"), ({"startprob_": None}, "startprob_ has shape"),
+    ({"startprob_": [.5, .6]}, "startprob_ must hold numbers of 0 or more whose last axis sums to 1"), ({"startprob_": [1.]}, r"startprob_ has shape \(1,\): set it to an array of shape \(2,\)"),
+    ({"transmat_": np.eye(3)}, r"transmat_ has shape \(3, 3\)"), ({"transmat_": [[.5, .5], [1.5, -.5]]}, "transmat_ must hold numbers of 0 or more"),
+    ({"means_": [[1., 2, 3], [4, 5, 6]]}, r"has shape \(2, [23]\): set it to an array of shape \(2, [23]\)"), ({"means_": [[1., np.nan], [4, 5]]}, "means_ must hold finite numbers"),
+    ({"covars_": [[1., 1], [1, -1]]}, "covariances_ must hold finite numbers of 0 or more")])
+def test_wrong_start(values, words):
+    "In a fit, and where a model set by hand is asked."
+    estimator = begun(GaussianHMM(2, init_params=""), start("diag", 2, X))
+    for name, value in values.items():
+        setattr(estimator, name, value)
+    for call in (estimator.fit, estimator.score):
+        with pytest.raises(ValueError, match=words):
+            call(X)
 
 
 def test_wrong_start_of_other_families():
@@ -683,7 +730,12 @@ def test_wrong_start_of_other_families():
         begun(PoissonHMM(2, init_params="st"), {"lambdas_": [[1.]]}).fit(QUAKES)
     with pytest.raises(ValueError, match="parameters_ has not n_components=2 entries"):
         begun(HMM(2, init_params="st"), {"parameters_": [[1.]]}).fit(QUAKES)
-    with pytest.raises(ValueError, match="covariances_ must hold symmetric, positive definite"):
+    for wrong, words in (((), "holds 0 arrays, and the family takes 1"), (([[1.], [2]], [3, 4]), "parameters_ holds 2 arrays")):
+        with pytest.raises(ValueError, match=words):
+            given(HMM(2), {"startprob_": [.5, .5], "transmat_": np.eye(2), "parameters_": wrong}).score(QUAKES)
+    with pytest.raises(ValueError, match=r"lambdas_ has shape \(2,\)"):
+        begun(PoissonHMM(2), {"startprob_": [.5, .5], "transmat_": np.eye(2), "lambdas_": [1., 2]}).score(QUAKES)
+    with pytest.raises(ValueError, match="covariances_ must hold symmetric positive definite"):
         begun(GaussianHMM(1, "full", init_params="stm"), {"covars_": [[[1., 2], [2, 1]]]}).fit(X)
 
 
@@ -793,6 +845,9 @@ def test_sample_settings():
     for n in (0, -1, 2.5):
         with pytest.raises(ValueError, match="n_samples"):
             fit.sample(n)
+    for state in (2, -1, "a", .5):
+        with pytest.raises(ValueError, match=f"currstate is {state!r}: give a state, from 0 to 1"):
+            fit.sample(3, currstate=state)
     rows, states = begun(CategoricalHMM(1), {"startprob_": [1.], "transmat_": [[1.]], "emissionprob_": [[0, 1., 0]]}).sample(4)
     assert rows.tolist() == [[1]] * 4 and states.tolist() == [0] * 4
 
@@ -909,6 +964,38 @@ def test_second_argument():
     np.testing.assert_array_equal(c.means_, GaussianHMM(2, random_state=0).fit(X).means_)
     assert a.score(X, lengths) == a.score(X, lengths=lengths) != a.score(X)
     np.testing.assert_array_equal(a.fit_predict(X, lengths), b.predict(X, lengths))
+    for wrong in (272, [272, 1], np.ones((2, 2)), "abc"):
+        with pytest.raises(ValueError, match="lengths"):
+            a.fit(X, wrong)
+
+
+def test_words_point_at_the_caller():
+    "A warning names the line that called `fit`, not one inside the package."
+    with pytest.warns(RuntimeWarning) as said:
+        GaussianHMM(2, n_iter=1, random_state=0).fit(np.repeat([[0.], [1.]], 5, axis=0), lengths=[1] * 10)
+    assert len(said) >= 2 and {s.filename for s in said} == {__file__}
+
+
+def test_a_path_that_is_forbidden():
+    "The likeliest states of single rows may make a path of probability 0, and `decode` says so."
+    fit = begun(PoissonHMM(3), {"startprob_": [.4, .3, .3], "transmat_": [[0, .5, .5], [0, 1, 0], [0, 0, 1]], "lambdas_": [[1.], [1], [1]]})
+    value, path = fit.decode([[1], [1]], algorithm="map")
+    R = fit.predict_proba([[1], [1]])
+    np.testing.assert_array_equal(path, R.argmax(axis=1))
+    fit.transmat_ = [[0, .5, .5], [1, 0, 0], [1, 0, 0]]
+    fit.startprob_ = [.4, .35, .25]
+    value, path = fit.decode([[1], [1]], algorithm="map")
+    assert path.tolist() == [0, 0] and value == -np.inf
+    assert np.isfinite(fit.decode([[1], [1]])[0])
+
+
+@pytest.mark.parametrize("rows", [np.full((4, 2), np.nan), X[:1], np.r_[np.full((3, 2), np.nan), X[:1]]])
+def test_little_to_see(rows):
+    "Nothing but missing rows, or one row, can be asked about."
+    fit = GaussianHMM(2, random_state=0).fit(X)
+    seen = int((~np.isnan(rows[:, 0])).sum())
+    assert fit.predict(rows).shape == (len(rows),) and np.isfinite([fit.aic(rows), fit.bic(rows), fit.score(rows)]).all()
+    np.testing.assert_allclose(fit.bic(rows), -2 * fit.score(rows) + 11 * np.log(max(seen, 1)), atol=1e-12)
 
 
 def test_pipelines_and_routing():
@@ -937,6 +1024,23 @@ def test_pandas_pickle_clone():
     assert again.score(frame) == fit.score(frame) and clone(fit).get_params() == fit.get_params() and "GaussianHMM" in fit._repr_html_()
     counts = pd.DataFrame({"n": pd.array([1, 2, None, 4] * 10, dtype="Int64")})
     assert np.isfinite(quiet(lambda: PoissonHMM(2, random_state=0, n_iter=5).fit(counts)).lambdas_).all()
+
+
+@pytest.mark.parametrize("estimator, rows", [(GaussianHMM(2, "tied"), X), (PoissonHMM(2), QUAKES), (CategoricalHMM(2), codes()), (HMM(2), QUAKES),
+                                             (HMM(2, family="categorical"), codes()), (HMM(2, family=Categorical(6), transmat_prior=[[2, 1], [1, 2]]), codes())])
+def test_kept_in_a_file(estimator, rows, tmp_path):
+    "Unfitted, set by hand and fitted: what is loaded says the same."
+    fit = quiet(lambda: clone(estimator).set_params(random_state=0, n_iter=3).fit(rows))
+    by_hand = given(clone(estimator), {name: getattr(fit, name) for name in fit._names.values()})
+    for model in (clone(estimator), by_hand, fit):
+        emlit.save(model, tmp_path / "chain.emlit")
+        again = emlit.load(tmp_path / "chain.emlit")
+        assert type(again) is type(model) and vars(again).keys() == vars(model).keys() and repr(again) == repr(model)
+        if model is not estimator and hasattr(model, "transmat_"):
+            assert again.score(rows) == model.score(rows)
+            np.testing.assert_array_equal(again.decode(rows)[1], model.decode(rows)[1])
+            np.testing.assert_array_equal(again.sample(9, random_state=1)[0], model.sample(9, random_state=1)[0])
+    np.testing.assert_array_equal(again.history_, fit.history_)
 
 
 def test_float32_and_lists():

@@ -11,9 +11,12 @@ from scipy.special import logsumexp
 from scipy.stats import expon, multivariate_normal, poisson
 
 from emlit import hmm
+from emlit.convergence import pack, unpack
+from emlit.direct import fisher_gradient
 from emlit.em import e_step, em
 from emlit.families import Bernoulli, Categorical, Diag, Family, Full, MixtureModel, Poisson, Spherical, Tied
 from emlit.hmm import HMMModel, chains_in_blocks, forward_backward, sample_chain, sequence_log_likelihoods, viterbi
+from emlit.likelihood import numerical_gradient
 
 DIARY = np.array([2, 3, 3, 2, 3, 2, 3, 2, 2, 3, 1, 3, 3, 1, 1, 1, 2, 1, 1, 1, 3, 1, 2, 1, 1, 1, 2, 3, 3, 2, 3, 2, 2])
 EISNER = (np.array([.5, .5, 0]), np.array([[.8, .1, .1], [.1, .8, .1], [0, 0, 1]]),
@@ -808,3 +811,19 @@ def test_hmmlearn_gives_the_same_counts():
     fit = em(HMMModel(Poisson()), params, (X, lengths), tol=0, max_iter=10, warn=False)
     np.testing.assert_allclose(fit.params[1], other.transmat_, rtol=1e-8, atol=1e-12, strict=True)
     np.testing.assert_allclose(fit.params[2], other.lambdas_, rtol=1e-8, strict=True)
+
+
+@pytest.mark.parametrize("family, theta", [
+    (Full(), (np.array([[0., 1], [2, -1]]), np.array([np.eye(2), [[2, .5], [.5, 1]]]))),
+    (Diag(), (np.array([[0., 1], [2, -1]]), np.array([[1., 2], [.5, 1]]))),
+    (Poisson(), (np.array([[1., 2], [3, .5]]),)),
+    (Categorical(3), (np.array([[[.2, .3, .5], [.1, .1, .8]], [[.6, .3, .1], [.3, .4, .3]]]),))], ids=lambda v: type(v).__name__)
+def test_fishers_identity_for_chains(family, theta):
+    "The gradient from expected statistics is that of the log-likelihood, with a transition that is forbidden."
+    rng = np.random.default_rng(4)
+    rows = rng.integers(3, size=(30, 2)).astype(float)
+    model, params = HMMModel(family), (np.array([.3, .7]), np.array([[.8, .2], [0, 1]]), *theta)
+    data = [(rows, [20, 9, 1])]
+    value = lambda v: e_step(model, unpack(v, params, model.spaces), lambda: iter(data)).log_likelihood
+    exact = numerical_gradient(value, pack(params, model.spaces))
+    np.testing.assert_allclose(fisher_gradient(model, params, lambda: iter(data)), exact, rtol=1e-6, atol=1e-7, strict=True)
