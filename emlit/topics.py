@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DocumentModel', 'TopicModel', 'LatentDirichletAllocation']
 
-# %% ../nbs/35_topics.ipynb #92f0c891
+# %% ../nbs/35_topics.ipynb #83855a47
 import time
 import warnings
 from dataclasses import dataclass
@@ -18,17 +18,19 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+from sklearn.utils.validation import check_is_fitted, check_non_negative, check_scalar, validate_data
 
 from .em import Expected, Step, e_step, em
 from .families import _buffer, _share
-from .lda import _check_concentrations, _rows, expected_log, newton_alpha
+from .lda import _check_concentrations, _rows, dirichlet_divergence, expected_log, newton_alpha
 from .mixture import _mapper
 
-# %% ../nbs/35_topics.ipynb #0561d6bc
+# %% ../nbs/35_topics.ipynb #71a3740a
 def _level(log_topics):
     "B of (35.1), one row a word, shape (v, k), and b, the peak of each word, shape (v,)."
     peak = log_topics.max(axis=0)
+    if not np.isfinite(peak).all():
+        raise ValueError(f"word {np.isfinite(peak).argmin()} has probability 0 under every topic: give it some in the topics, or take it out")
     return np.exp(np.maximum(log_topics - peak, -340).T, order="C"), peak
 
 def _weights(logs):
@@ -50,7 +52,7 @@ def _batches(X, k):
         yield rows, np.where(places < sizes[rows, None], X.indptr[rows, None] + places, X.nnz)
         a += len(rows)
 
-# %% ../nbs/35_topics.ipynb #d88c1e8e
+# %% ../nbs/35_topics.ipynb #2ff2127b
 def _settle(B, counts, gamma, alpha, updates, tol):
     "At most so many updates (35.2) of each document, in `gamma`, until it moves by less than `tol` on average. Returns how many there were."
     live, moving, done = np.arange(len(gamma)), np.ones(len(gamma), bool), 0
@@ -60,18 +62,21 @@ def _settle(B, counts, gamma, alpha, updates, tol):
         ratios = counts / (B @ T[:, :, None])[:, :, 0]
         new = alpha + T * (ratios[:, None] @ B)[:, 0]
         gamma[live[moving]] = new[moving]
-        done += moving.sum()
-        moving &= abs(new - before).mean(axis=1) >= tol
-        if not moving.any():
+        done += np.count_nonzero(moving)
+        moving &= abs(new - before).sum(axis=1) >= tol * len(alpha)
+        left = np.count_nonzero(moving)
+        if not left:
             break
-        if moving.mean() < 0.5:
+        if 2 * left < len(live):
             B, counts, live, moving = B[moving], counts[moving], live[moving], moving[moving]
     return done
 
-# %% ../nbs/35_topics.ipynb #a5f526b8
+# %% ../nbs/35_topics.ipynb #22aa61f8
 def _divergence(gamma, logs, prior):
     "KL of Dirichlet distributions from their prior, one a row, from gamma and psi(gamma), as `dirichlet_divergence` in chapter 33."
     total, mass = gamma.sum(axis=1), np.sum(prior * np.ones(gamma.shape[1]))
+    if mass > 1e5:
+        return dirichlet_divergence(gamma, prior)
     norms = gammaln(total) - gammaln(mass) + (gammaln(prior) - gammaln(gamma)).sum(axis=1)
     return norms + ((gamma - prior) * (logs - psi(total)[:, None])).sum(axis=1)
 
@@ -93,7 +98,7 @@ def _read(X, gamma, alpha, level, updates, tol):
     ratios = csr_array((ratios[:-1], X.indices, X.indptr), shape=X.shape)
     return bounds, {"topic_words": (ratios.T @ T * B).T, "log_shares": log_shares, "updates": done}
 
-# %% ../nbs/35_topics.ipynb #8265c957
+# %% ../nbs/35_topics.ipynb #51ee2e47
 class _Kept:
     "What the blocks say about each of their documents: pairs (rows, values). `+` puts them side by side."
     def __init__(self, *parts):
@@ -107,9 +112,22 @@ class _Kept:
         rows = np.concatenate([rows for rows, _ in self.parts])
         if not np.array_equal(np.sort(rows), np.arange(n)):
             raise ValueError(f"the blocks held {len(rows)} documents, gamma has {n} rows: pass each document exactly once")
-        return np.concatenate([values for _, values in self.parts])[np.argsort(rows)]
+        joined = np.empty((n, *self.parts[0][1].shape[1:]))
+        for rows, values in self.parts:
+            joined[rows] = values
+        return joined
 
-# %% ../nbs/35_topics.ipynb #1a606ca3
+# %% ../nbs/35_topics.ipynb #1648eeea
+def _checked(block, n, v):
+    "The numbers of the documents of a block and their counts, or a `ValueError`."
+    rows, X = _rows(block, n)
+    if not issparse(X) or X.format != "csr" or X.shape[1] != v:
+        raise ValueError(f"the block is of type {type(X).__name__} and shape {X.shape}: pass a sparse array in CSR form with {v} columns, csr_array(X)")
+    if X.nnz and not X.data.min() >= 0:
+        raise ValueError(f"X holds {X.data.min()}: how often a word occurs must be 0 or more")
+    return rows, X
+
+# %% ../nbs/35_topics.ipynb #cb9ae314
 @dataclass(frozen=True)
 class DocumentModel:
     """Documents under given topics, for `e_step`: `params` is (alpha, log_topics, gamma), of shapes (k,), (k, v), (n, k).
@@ -134,7 +152,7 @@ class DocumentModel:
         "Bind the topics, and deal out the words of a block."
         (alpha, log_topics, gamma), level = params, _level(params[1])
         def expect(block):
-            rows, X = _rows(block, len(gamma))
+            rows, X = _checked(block, len(gamma), log_topics.shape[1])
             new = gamma[rows]
             bounds, sums = _read(X, new, alpha, level, self.updates, self.tol)
             each_document = {"gamma": _Kept((rows, new)), "bounds": _Kept((rows, bounds))}
@@ -218,23 +236,24 @@ def _blend(topic_words, words, sums, eta, rate):
     topic_words += rate * eta
     topic_words[:, words] += rate * sums
 
-# %% ../nbs/35_topics.ipynb #c200a2b7
+# %% ../nbs/35_topics.ipynb #4aa70678
 _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left")], "learning_method": [StrOptions({"batch", "online"})],
-    "doc_topic_prior": [None, Interval(Real, 0, None, closed="neither"), "array-like"], "topic_word_prior": [None, Interval(Real, 0, None, closed="neither")],
+    "doc_topic_prior": [None, Interval(Real, 1e-100, 1e12, closed="both"), "array-like"],
+    "topic_word_prior": [None, Interval(Real, 1e-100, 1e12, closed="both")],
     "learning_decay": [Interval(Real, 0, 1, closed="both")], "learning_offset": [Interval(Real, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 0, None, closed="left")], "batch_size": [Interval(Integral, 1, None, closed="left")],
     "evaluate_every": [Interval(Integral, None, None, closed="neither")], "total_samples": [Interval(Real, 0, None, closed="neither")],
     "perp_tol": [Interval(Real, 0, None, closed="left")], "mean_change_tol": [Interval(Real, 0, None, closed="left")],
     "max_doc_update_iter": [Interval(Integral, 0, None, closed="left")], "n_jobs": [None, Integral], "verbose": ["verbose"],
     "random_state": ["random_state"], "tol": [Interval(Real, 0, None, closed="left")],
-    "learn_doc_topic_prior": [None, StrOptions({"symmetric", "free"})], "learn_topic_word_prior": ["boolean"],
-    "start_batches": [Interval(Integral, 0, None, closed="left")], "start_updates": [Interval(Integral, 1, None, closed="left")],
-    "pass_updates": [Interval(Integral, 1, None, closed="left")]}
+    "learn_doc_topic_prior": [None, StrOptions({"symmetric", "free"})], "learn_topic_word_prior": ["boolean"]}
 
 _HISTORY = [("iteration", int), ("seconds", float), ("bound", float)]
 
-# %% ../nbs/35_topics.ipynb #1a23b716
+_START_BATCHES, _START_UPDATES, _PASS_UPDATES = 32, 10, 5    # online updates before a batch fit, updates of a document in each, and in a pass
+
+# %% ../nbs/35_topics.ipynb #76111799
 class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "How documents are read, and where a fit begins."
     def __sklearn_tags__(self):
@@ -245,7 +264,11 @@ class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _counts(self, X, reset=False):
         X = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=np.float64)
         check_non_negative(X, type(self).__name__)
-        return csr_array(X)
+        X = csr_array(X)
+        if not X.has_canonical_format:                      # a word twice in a document: SciPy would join the two in the user's own array
+            X = X.copy()
+            X.sum_duplicates()
+        return X
 
     def _begin(self, n_words):
         k, prior = self.n_components, self.doc_topic_prior
@@ -264,7 +287,12 @@ class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 class _Enough(Exception):
     "Raised by the log when the perplexity has come to rest."
 
-# %% ../nbs/35_topics.ipynb #a8ba8335
+# %% ../nbs/35_topics.ipynb #dacb45a5
+def _perplexity(bound, words):
+    "exp of minus the bound per word; inf where that is beyond the largest float."
+    with np.errstate(over="ignore"):
+        return float(np.exp(-bound / words))
+
 class _Log:
     "A callback that keeps the bound of each pass, prints passes, and ends the run by `perp_tol`."
     def __init__(self, settings, words):
@@ -279,7 +307,7 @@ class _Log:
         every, perplexity, words = self.settings.evaluate_every, None, f"iteration: {number} of max_iter: {self.settings.max_iter}"
         if bound is not None:
             self.rows.append((number, time.perf_counter() - self.started, bound))
-            perplexity = float(np.exp(-bound / self.words))
+            perplexity = _perplexity(bound, self.words)
         evaluated = every > 0 and number and number % every == 0
         if self.settings.verbose and number:
             print(words + (f", perplexity: {perplexity:.4f}" if evaluated else ""))
@@ -288,7 +316,7 @@ class _Log:
             if before is not None and abs(before - perplexity) < self.settings.perp_tol:
                 raise _Enough
 
-# %% ../nbs/35_topics.ipynb #afb4f186
+# %% ../nbs/35_topics.ipynb #882e084b
 class _Inference(_Start):
     "Inference for documents under the present topics, and an online update with them."
     def _infer(self, X, gamma, mapper, updates=None):
@@ -304,8 +332,8 @@ class _Inference(_Start):
 
     def _begin_slowly(self, X, mapper):
         batches = list(gen_batches(X.shape[0], max(256, -(-X.shape[0] // 16))))
-        for number in range(self.start_batches):
-            self._minibatch(X[batches[number % len(batches)]], X.shape[0], mapper, min(self.start_updates, self.max_doc_update_iter))
+        for number in range(_START_BATCHES):
+            self._minibatch(X[batches[number % len(batches)]], X.shape[0], mapper, min(_START_UPDATES, self.max_doc_update_iter))
 
     def _bound(self, X, mapper):
         "The full bound of documents and topics, in nats, and the bound of each document."
@@ -313,13 +341,13 @@ class _Inference(_Start):
         topics = _divergence(self.components_, psi(self.components_), self.topic_word_prior_).sum()
         return expected.log_likelihood - topics, expected.statistics["bounds"].join(X.shape[0])
 
-# %% ../nbs/35_topics.ipynb #2d2e6dc6
+# %% ../nbs/35_topics.ipynb #dce349dc
 class _Batch(_Inference):
     "The batch fit: some online updates, then passes that climb the bound."
     def _fit_batch(self, X, mapper):
         log, self.converged_ = _Log(self, X.sum()), False
         self._begin_slowly(X, mapper)
-        model = TopicModel(min(self.pass_updates, self.max_doc_update_iter), self.mean_change_tol, self.learn_doc_topic_prior, self.learn_topic_word_prior)
+        model = TopicModel(min(_PASS_UPDATES, self.max_doc_update_iter), self.mean_change_tol, self.learn_doc_topic_prior, self.learn_topic_word_prior)
         params, data = (self._alpha(), np.asarray(float(self.topic_word_prior_)), self.components_, self._fresh(X.shape[0])), _corpus(X)
         try:
             if self.max_iter:
@@ -356,7 +384,7 @@ class _Online(_Batch):
             log.rows.append((self.n_iter_, time.perf_counter() - log.started, self._bound(X, mapper)[0]))
         return log
 
-# %% ../nbs/35_topics.ipynb #96a1f71a
+# %% ../nbs/35_topics.ipynb #7a9ffa41
 class _Fit(_Online):
     "The two ways to fit."
     def fit(self, X, y=None):
@@ -379,7 +407,7 @@ class _Fit(_Online):
     def _report(self, log):
         self.history_ = np.array(log.rows, dtype=_HISTORY)
         self.lower_bound_ = float(self.history_["bound"][-1])
-        self.bound_ = float(np.exp(-self.lower_bound_ / log.words))
+        self.bound_ = _perplexity(self.lower_bound_, log.words)
 
 # %% ../nbs/35_topics.ipynb #5b677321
 class _PartialFit(_Fit):
@@ -427,7 +455,7 @@ class _Asked(_PartialFit):
         with _mapper(self.n_jobs) as mapper:
             return self._bound(X, mapper)[1]
 
-# %% ../nbs/35_topics.ipynb #7d9b6c13
+# %% ../nbs/35_topics.ipynb #d244afcc
 class _Reporting(_Asked):
     "Perplexity, and topics as words."
     def perplexity(self, X, sub_sampling=False):
@@ -435,11 +463,12 @@ class _Reporting(_Asked):
         X = self._asked(X)
         if not X.sum():
             raise ValueError("X holds no words: perplexity is a mean over words")
-        return float(np.exp(-self.score_samples(X).sum() / X.sum()))
+        return _perplexity(self.score_samples(X).sum(), X.sum())
 
     def top_words(self, n_words=10, feature_names=None):
         "The likeliest words of each topic, a list for each; by name where names are given or were seen in `fit`, by number elsewhere."
         check_is_fitted(self, "components_")
+        check_scalar(n_words, "n_words", Integral, min_val=0)
         names = getattr(self, "feature_names_in_", None) if feature_names is None else np.asarray(feature_names)
         names = np.arange(self.components_.shape[1]) if names is None else names
         if len(names) != self.components_.shape[1]:
@@ -455,13 +484,14 @@ class _Reporting(_Asked):
     def _n_features_out(self):
         return len(self.components_)
 
-# %% ../nbs/35_topics.ipynb #0f3d30ea
+# %% ../nbs/35_topics.ipynb #ffac3409
 class LatentDirichletAllocation(_Reporting):
     """Topics of documents by latent Dirichlet allocation, with variational Bayes in batches or online.
 
     Settings and attributes are those of `sklearn.decomposition.LatentDirichletAllocation`, where their meaning is told at length, and some
     more. Fitted: `components_`, the parameters of q(topics), shape (k, v); `lower_bound_`, the full bound (33.16) on the log-probability of the
     corpus in nats; `bound_`, exp of minus this per word; `history_`, its values with times; `converged_`, `n_iter_`, `n_batch_iter_`.
+    `partial_fit` goes on from a fit, with its priors and its number of topics, and leaves what `fit` said about its own documents.
 
     Parameters
     ----------
@@ -488,7 +518,7 @@ class LatentDirichletAllocation(_Reporting):
     mean_change_tol : float
         A document has settled when its gamma moves by less on average.
     max_doc_update_iter : int
-        Updates of a document, at most.
+        Updates of a document, at most; a batch fit makes at most 10 in each step of its start and 5 in a pass in any case.
     n_jobs : int or None
         Threads; -1 for all cores. Results do not depend on it.
     verbose : int
@@ -501,21 +531,16 @@ class LatentDirichletAllocation(_Reporting):
         'symmetric' learns one alpha, 'free' one a topic (batch only).
     learn_topic_word_prior : bool
         Whether eta is learnt (batch only).
-    start_batches, start_updates : int
-        Online updates before the passes of the batch fit, and updates of a document in each.
-    pass_updates : int
-        Updates of a document in each pass of the batch fit.
     """
     _parameter_constraints = _CONSTRAINTS
 
     def __init__(self, n_components=10, *, doc_topic_prior=None, topic_word_prior=None, learning_method="batch", learning_decay=0.7,
                  learning_offset=10.0, max_iter=100, batch_size=128, evaluate_every=-1, total_samples=1e6, perp_tol=0.1, mean_change_tol=1e-3,
                  max_doc_update_iter=100, n_jobs=None, verbose=0, random_state=None, tol=1e-3, learn_doc_topic_prior=None,
-                 learn_topic_word_prior=False, start_batches=32, start_updates=10, pass_updates=5):
+                 learn_topic_word_prior=False):
         self.n_components, self.doc_topic_prior, self.topic_word_prior = n_components, doc_topic_prior, topic_word_prior
         self.learning_method, self.learning_decay, self.learning_offset = learning_method, learning_decay, learning_offset
         self.max_iter, self.batch_size, self.evaluate_every, self.total_samples = max_iter, batch_size, evaluate_every, total_samples
         self.perp_tol, self.mean_change_tol, self.max_doc_update_iter = perp_tol, mean_change_tol, max_doc_update_iter
         self.n_jobs, self.verbose, self.random_state, self.tol = n_jobs, verbose, random_state, tol
         self.learn_doc_topic_prior, self.learn_topic_word_prior = learn_doc_topic_prior, learn_topic_word_prior
-        self.start_batches, self.start_updates, self.pass_updates = start_batches, start_updates, pass_updates

@@ -14,8 +14,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import emlit
 from emlit.em import e_step, em, in_blocks
-from emlit.lda import elbo, expected_log, sample_corpus, update_documents
+from emlit.lda import elbo, expected_log, update_documents
 from emlit.likelihood import numerical_gradient
 from emlit.topics import DocumentModel, LatentDirichletAllocation, TopicModel, _batches, _corpus, _occurring
 
@@ -27,8 +28,8 @@ def close(actual, desired, rtol=1e-9, **kwargs):
 def written(n=120, v=40, k=4, length=60, seed=0, alpha=.2, eta=.1):
     "A corpus that LDA wrote, and its topics."
     rng = np.random.default_rng(seed)
-    topics = rng.dirichlet(np.full(v, eta), size=k)
-    return csr_array(sample_corpus(np.full(k, alpha), topics, rng.poisson(length, size=n), rng)[0]), topics
+    topics, shares = rng.dirichlet(np.full(v, eta), size=k), rng.dirichlet(np.full(k, alpha), size=n)
+    return csr_array(rng.multinomial(rng.poisson(length, size=n), shares @ topics).astype(float)), topics
 
 
 def start(X, k=4, seed=0, alpha=.3, eta=.2):
@@ -172,21 +173,20 @@ def test_occurring_words():
 @pytest.mark.parametrize("updates", [1, 3, 40])
 @pytest.mark.parametrize("learn", [{}, {"learn_alpha": "symmetric"}, {"learn_alpha": "free", "learn_eta": True}])
 def test_the_bound_never_falls(updates, learn):
-    X, _ = written()
-    run = em(TopicModel(updates=updates, **learn), start(X), _corpus(X), tol=0, max_iter=60, warn=False)
-    assert (np.diff(run.history) >= -1e-9 * abs(run.history[-1])).all() and run.history[-1] > run.history[0] + 100
+    X, _ = written(n=60)
+    run = em(TopicModel(updates=updates, **learn), start(X), _corpus(X), tol=0, max_iter=40, warn=False)
+    assert (np.diff(run.history) >= -1e-9 * abs(run.history[-1])).all() and run.history[-1] > run.history[0] + 30
 
 
 def test_blocks_and_threads_change_nothing():
-    X, _ = written(n=100)
+    X, _ = written(n=1000, length=15)
     params, model = start(X), TopicModel()
     whole = model.expectation(params)(X)
-    parts = e_step(model, params, lambda: ((rows, X[rows]) for rows in in_blocks(np.arange(100), 7)()))
+    parts = e_step(model, params, lambda: ((rows, X[rows]) for rows in in_blocks(np.arange(1000), 70)()))
     close(parts.log_likelihood, whole.log_likelihood)
     close(parts.statistics["topic_words"], whole.statistics["topic_words"])
-    close(parts.statistics["gamma"].join(100), whole.statistics["gamma"].join(100))
-    X, _ = written(n=6000, length=15)
-    one, two = (quiet(n_components=4, max_iter=5, n_jobs=n).fit(X) for n in (1, 2))
+    close(parts.statistics["gamma"].join(1000), whole.statistics["gamma"].join(1000))
+    one, two = (quiet(n_components=4, max_iter=3, n_jobs=n).fit(X) for n in (1, 2))      # four blocks
     np.testing.assert_array_equal(one.components_, two.components_)
     np.testing.assert_array_equal(one.transform(X), two.transform(X))
 
@@ -218,6 +218,37 @@ def test_a_document_left_out_is_noticed():
         model.maximization(part, params)
 
 
+@pytest.mark.parametrize("bad, words", [
+    (lambda X: X.toarray(), "pass a sparse array in CSR form with 40 columns"), (csc_array, "pass a sparse array in CSR form"),
+    (lambda X: X[:, :39], "with 40 columns"), (lambda X: -X, "must be 0 or more"), (lambda X: X[:9], "pass one row for each document")])
+def test_blocks_that_are_none_are_refused(bad, words):
+    X, _ = written(n=10)
+    params = start(X)
+    with pytest.raises(ValueError, match=words):
+        TopicModel().expectation(params)(bad(X))
+
+
+def test_a_word_without_any_topic_is_refused():
+    X = csr_array([[3.0, 1, 0]])
+    for row, fine in (([-1.0, -1, -np.inf], False), ([-1.0, -1, -2], True)):
+        params = np.full(2, .5), np.array([[-1.0, -1, -np.inf], row]), np.ones((1, 2))
+        if fine:
+            assert np.isfinite(DocumentModel().expectation(params)(X).log_likelihood)
+        else:
+            with pytest.raises(ValueError, match="word 2 has probability 0 under every topic"):
+                DocumentModel().expectation(params)(X)
+
+
+def test_a_large_prior_does_not_cost_the_bound_its_digits():
+    "The divergence is then a small difference of large numbers, and the bound seemed to fall."
+    X, _ = written(n=30, v=20)
+    for prior in (1e8, 1e12):
+        for name in ("doc_topic_prior", "topic_word_prior"):
+            fit = quiet(n_components=5, max_iter=40, **{name: prior}).fit(X)
+            other = elbo(X, fit._alpha(), float(fit.topic_word_prior_), fit.components_, fit.transform(X, normalize=False))
+            close(fit.score(X), other, rtol=1e-8)
+
+
 def slope(f, x):
     "Largest derivative of f in the logarithms of x, by finite differences."
     return abs(numerical_gradient(lambda v: f(np.exp(v).reshape(np.shape(x))), np.log(x).ravel())).max()
@@ -225,13 +256,13 @@ def slope(f, x):
 
 def test_a_tight_fit_is_stationary():
     "Finite differences of the bound are zero in log lambda and log gamma."
-    X, _ = written(n=15, v=8, k=3, length=40)
-    run = em(TopicModel(updates=10, tol=0), start(X, 3, alpha=.8, eta=.8), X, tol=0, max_iter=700, warn=False)
+    X, _ = written(n=5, v=5, k=2, length=40)
+    run = em(TopicModel(updates=10, tol=0), start(X, 2, alpha=.8, eta=.8), X, tol=1e-10, max_iter=600, warn=False)
     alpha, eta, lam, _ = run.params
-    gamma = e_step(TopicModel(updates=400, tol=0), run.params, X).statistics["gamma"].join(15)
+    gamma = e_step(TopicModel(updates=200, tol=0), run.params, X).statistics["gamma"].join(5)
     assert slope(lambda v: elbo(X, alpha, float(eta), v, gamma), lam) < 1e-4
     assert slope(lambda v: elbo(X, alpha, float(eta), lam, v), gamma) < 1e-4
-    assert slope(lambda v: elbo(X, alpha, float(eta), v, gamma), lam * 1.1 ** np.arange(3)[:, None]) > .1
+    assert slope(lambda v: elbo(X, alpha, float(eta), v, gamma), lam * 1.5 ** np.arange(2)[:, None]) > .1
 
 
 def test_learnt_priors_are_stationary():
@@ -263,16 +294,16 @@ def test_scikit_learn_checks(estimator, check):
         check(estimator)
 
 
-def both(X, passes, **settings):
-    settings = {"n_components": 4, "random_state": 5, "mean_change_tol": 1e-7, "max_doc_update_iter": 500, "max_iter": passes} | settings
-    theirs = sklearn.decomposition.LatentDirichletAllocation(**settings).fit(X)
-    ours = LatentDirichletAllocation(**settings, tol=0, start_batches=0, pass_updates=500).fit(X)
-    return ours, theirs
+SETTLED = {"n_components": 4, "random_state": 5, "mean_change_tol": 1e-6, "max_doc_update_iter": 500}
 
 
-def test_the_first_pass_is_scikit_learns():
-    X, _ = written()
-    ours, theirs = both(X, 1, doc_topic_prior=.7)
+@pytest.mark.parametrize("passes", [1, 3])
+def test_updates_that_forget_are_scikit_learns_batch_fit(passes):
+    "Online with all documents in a batch and a rate of 1."
+    X, _ = written(n=50)
+    settings = SETTLED | {"max_iter": passes, "doc_topic_prior": .7}
+    theirs = sklearn.decomposition.LatentDirichletAllocation(**settings, learning_method="batch").fit(X)
+    ours = LatentDirichletAllocation(**settings, learning_method="online", learning_decay=0, batch_size=50).fit(X)
     close(ours.components_, theirs.components_, rtol=1e-4)
     close(ours.transform(X), theirs.transform(X), atol=1e-5)
     close(np.exp(-ours.score(X) / X.sum()), theirs.bound_, rtol=1e-5)
@@ -281,18 +312,21 @@ def test_the_first_pass_is_scikit_learns():
 
 def test_the_limit_is_scikit_learns():
     "Where the topics are far apart, the ascent from the same start ends at the same topics."
-    X, _ = written(n=100, k=3, length=200, eta=.05)
-    settings = {"n_components": 3, "random_state": 1, "mean_change_tol": 1e-6, "max_doc_update_iter": 300}
-    theirs = sklearn.decomposition.LatentDirichletAllocation(**settings, max_iter=100).fit(X)
-    ours = LatentDirichletAllocation(**settings, max_iter=500, tol=1e-9, start_batches=0, pass_updates=300).fit(X)
-    close(ours.components_, theirs.components_, rtol=1e-2, atol=1e-2)
-    assert ours.lower_bound_ > theirs.score(X) - 1e-6 * abs(ours.lower_bound_)
+    X, _ = written(n=60, k=3, length=200, eta=.05, seed=3)
+    theirs = sklearn.decomposition.LatentDirichletAllocation(3, random_state=1, mean_change_tol=1e-5, max_doc_update_iter=300, max_iter=25).fit(X)
+    rng = np.random.RandomState(1)
+    params = np.full(3, 1 / 3), np.asarray(1 / 3), rng.gamma(100, .01, (3, 40)), rng.gamma(100, .01, (60, 3))
+    run = em(TopicModel(updates=300, tol=1e-6), params, X, tol=1e-9 * X.sum(), max_iter=300, warn=False)
+    shares = [lam / lam.sum(axis=1, keepdims=True) for lam in (run.params[2], theirs.components_)]
+    close(*shares, rtol=1e-2, atol=2e-3)
+    assert run.log_likelihood > theirs.score(X) - 1e-6 * abs(run.log_likelihood)
 
 
 @pytest.mark.parametrize("size", [7, 128])
 def test_online_is_scikit_learns(size):
     X, _ = written()
-    ours, theirs = both(X, 4, learning_method="online", batch_size=size, learning_decay=.6, learning_offset=5.0)
+    settings = SETTLED | {"max_iter": 4, "learning_method": "online", "batch_size": size, "learning_decay": .6, "learning_offset": 5.0}
+    ours, theirs = (library(**settings).fit(X) for library in (LatentDirichletAllocation, sklearn.decomposition.LatentDirichletAllocation))
     close(ours.components_, theirs.components_, rtol=1e-4)
     assert ours.n_batch_iter_ == theirs.n_batch_iter_ and ours.n_iter_ == 4
 
@@ -324,7 +358,7 @@ def test_the_same_components_transform_the_same():
 
 def test_settings_are_scikit_learns_and_more():
     ours, theirs = LatentDirichletAllocation().get_params(), sklearn.decomposition.LatentDirichletAllocation().get_params()
-    assert theirs.keys() < ours.keys()
+    assert ours.keys() - theirs.keys() == {"tol", "learn_doc_topic_prior", "learn_topic_word_prior"} and theirs.keys() < ours.keys()
     assert {name for name in theirs if theirs[name] != ours[name]} == {"max_iter"}
 
 
@@ -347,48 +381,41 @@ def test_history_rises_and_ends_at_the_bound_of_the_fit():
 
 @pytest.mark.parametrize("passes", [0, 1, 2, 3, 4, 6])
 def test_any_number_of_passes(passes):
-    X, _ = written()
+    X, _ = written(n=30)
     fit = quiet(n_components=4, max_iter=passes).fit(X)
     assert fit.n_iter_ == passes and len(fit.history_) == passes + 1
-    if not passes:
-        none = quiet(n_components=4, max_iter=0, start_batches=0).fit(X)
-        close(none.components_, np.random.RandomState(0).gamma(100, .01, (4, 40)))
 
 
 def test_the_start_is_online_updates():
     "So many, each with 256 documents or a sixteenth of them, and the passes go on from there."
-    X, _ = written(n=600)
-    fit = quiet(n_components=4, max_iter=0, start_batches=5, start_updates=7).fit(X)
-    online = quiet(n_components=4, total_samples=600, batch_size=256, max_doc_update_iter=7)
-    online.partial_fit(X).partial_fit(X[:512])
+    X, _ = written(n=600, length=20)
+    online = quiet(n_components=4, total_samples=600, batch_size=256, max_doc_update_iter=10)
+    for _ in range(10):
+        online.partial_fit(X)
+    online.partial_fit(X[:512])
+    fit = quiet(n_components=4, max_iter=0).fit(X)
     close(fit.components_, online.components_)
-    assert fit.n_batch_iter_ == 1 and online.n_batch_iter_ == 6
-
-
-def test_without_a_start_it_is_the_driver_alone():
-    X, _ = written()
-    fit = quiet(n_components=4, max_iter=7, start_batches=0, pass_updates=3).fit(X)
-    rng = np.random.RandomState(0)
-    params = np.full(4, .25), np.asarray(.25), rng.gamma(100, .01, (4, 40)), rng.gamma(100, .01, (120, 4))
-    run = em(TopicModel(updates=3), params, _corpus(X), tol=0, max_iter=7, warn=False)
+    assert fit.n_batch_iter_ == 1 and online.n_batch_iter_ == 33
+    params = fit._alpha(), np.asarray(.25), online.components_, online.random_state_.gamma(100, .01, (600, 4))
+    run = em(TopicModel(updates=5), params, _corpus(X), tol=0, max_iter=4, warn=False)
+    fit = quiet(n_components=4, max_iter=4).fit(X)
     close(fit.components_, run.params[2])
     close(fit.history_["bound"], run.history)
 
 
 def test_the_start_finds_better_topics():
     X, _ = written(n=600, v=300, k=15, alpha=.1, eta=.05)
-
-    def mean(**settings):
-        return np.mean([quiet(n_components=15, max_iter=15, random_state=seed, **settings).fit(X[:450]).perplexity(X[450:]) for seed in range(2)])
-
-    slow, at_once = mean(), mean(start_batches=0, pass_updates=100)
-    assert slow < .97 * at_once
+    slow = quiet(n_components=15, max_iter=15).fit(X[:450])
+    run = em(TopicModel(updates=100), start(X[:450], 15, alpha=1 / 15, eta=1 / 15), _corpus(X[:450]), tol=0, max_iter=15, warn=False)
+    at_once = quiet(n_components=15, max_iter=0).fit(X[:450])
+    at_once.components_ = run.params[2]
+    assert slow.perplexity(X[450:]) < .97 * at_once.perplexity(X[450:])
 
 
 @pytest.mark.parametrize("kind", [lambda X: X.toarray(), lambda X: X.toarray().astype(int), csc_array, coo_array, csr_matrix,
                                   lambda X: X.astype(np.float32), lambda X: X.toarray().tolist()])
 def test_kinds_of_input(kind):
-    X, _ = written()
+    X, _ = written(n=30)
     settings = {"n_components": 4, "max_iter": 4}
     close(quiet(**settings).fit(kind(X)).components_, quiet(**settings).fit(X).components_)
 
@@ -401,10 +428,18 @@ def test_input_is_not_changed():
         np.testing.assert_array_equal(getattr(X, name), getattr(before, name))
 
 
-def test_unsorted_and_repeated_entries_are_the_same_document():
-    X = csr_array(([1.0, 2, 1, 1, 4], [2, 0, 2, 1, 0], [0, 3, 5]), shape=(2, 3))
-    settings = {"n_components": 2, "max_iter": 4}
-    close(quiet(**settings).fit(X).components_, quiet(**settings).fit(X.toarray()).components_)
+@pytest.mark.parametrize("method", ["batch", "online"])
+def test_unsorted_and_repeated_entries_are_the_same_document(method):
+    "And the user's array stays as it is: SciPy joins such entries in place when it gets the chance."
+    X = csr_array(([1.0, 2, 1, 1, 4, 0], [2, 0, 2, 1, 0, 2], [0, 3, 6]), shape=(2, 3))
+    data, indices, indptr = X.data.copy(), X.indices.copy(), X.indptr.copy()
+    settings = {"n_components": 2, "max_iter": 4, "learning_method": method}
+    fit = quiet(**settings).fit(X)
+    np.testing.assert_array_equal(fit.transform(X), fit.transform(X.toarray()))
+    close(fit.components_, quiet(**settings).fit(X.toarray()).components_)
+    assert np.isfinite(fit.perplexity(X)) and np.isfinite(fit.score(X)) and fit.partial_fit(X) is fit
+    for name, before in (("data", data), ("indices", indices), ("indptr", indptr)):
+        np.testing.assert_array_equal(getattr(X, name), before)
 
 
 def test_topics_that_wrote_the_corpus_are_found():
@@ -417,7 +452,7 @@ def test_topics_that_wrote_the_corpus_are_found():
 
 
 def test_learning_priors():
-    X, _ = written()
+    X, _ = written(n=80, seed=1)
     fits = [LatentDirichletAllocation(4, random_state=0, tol=1e-6, max_iter=1000, **how).fit(X) for how in
             ({}, {"learn_doc_topic_prior": "symmetric"}, {"learn_doc_topic_prior": "free", "learn_topic_word_prior": True})]
     assert fits[0].lower_bound_ < fits[1].lower_bound_ < fits[2].lower_bound_
@@ -461,7 +496,7 @@ def test_online_comes_near_batch():
     def best(**settings):
         return min(quiet(n_components=5, random_state=seed, **settings).fit(X[:450]).perplexity(X[450:]) for seed in range(3))
 
-    assert abs(np.log(best(max_iter=20) / best(max_iter=8, learning_method="online", batch_size=45))) < .03
+    assert abs(np.log(best(max_iter=20) / best(max_iter=4, learning_method="online", batch_size=45, mean_change_tol=.01))) < .05
 
 
 def test_evaluation_prints_and_stops(capsys):
@@ -491,10 +526,13 @@ def test_unfinished_fits_say_so():
 
 def test_empty_documents_have_the_prior_and_change_nothing():
     X, _ = written()
-    fit = quiet(n_components=4, max_iter=1, start_batches=0, pass_updates=200).fit(X)
+    fit = quiet(n_components=4, max_iter=2).fit(X)
     padded = csr_array(np.vstack([X.toarray(), np.zeros((1, 40))]))
-    again = quiet(n_components=4, max_iter=1, start_batches=0, pass_updates=200).fit(padded)
-    close(again.components_, fit.components_)
+    again = quiet(n_components=4, max_iter=2).fit(padded)
+    assert again.history_["bound"][-1] < 0 and np.isfinite(again.components_).all()
+    sums = [DocumentModel(9).expectation((np.full(4, .25), expected_log(fit.components_), np.ones((Y.shape[0], 4))))(Y) for Y in (X, padded)]
+    close(sums[1].statistics["topic_words"], sums[0].statistics["topic_words"])
+    close(sums[1].log_likelihood, sums[0].log_likelihood)
     close(fit.transform(padded)[-1], np.full(4, .25))
     close(fit.score_samples(padded)[-1], 0, atol=1e-12)
     close(fit.transform(np.zeros((2, 40))), np.full((2, 4), .25))
@@ -543,7 +581,7 @@ def test_wrong_columns_and_settings_are_refused():
     for ask in (fit.transform, fit.score, fit.perplexity, fit.score_samples, fit.partial_fit):
         with pytest.raises(ValueError, match="expecting 40 features"):
             ask(X[:, :39])
-    for settings in ({"n_components": 0}, {"tol": -1}, {"learning_method": "both"}, {"learn_doc_topic_prior": "yes"}, {"pass_updates": 0}):
+    for settings in ({"n_components": 0}, {"tol": -1}, {"learning_method": "both"}, {"learn_doc_topic_prior": "yes"}, {"topic_word_prior": 1e13}):
         with pytest.raises(ValueError, match=next(iter(settings))):
             quiet(**settings).fit(X)
     with pytest.raises(ValueError, match="not fitted"):
@@ -561,6 +599,8 @@ def test_top_words():
     assert fit.top_words(1, names)[2] == [f"word {fit.components_[2].argmax()}"]
     with pytest.raises(ValueError, match="pass one for each of the 40 words"):
         fit.top_words(1, names[1:])
+    with pytest.raises(ValueError, match="n_words"):
+        fit.top_words(-1)
 
 
 def test_clone_pickle_and_pipeline():
@@ -576,13 +616,49 @@ def test_clone_pickle_and_pipeline():
     close(quiet(n_components=4, max_iter=3).fit_transform(X, normalize=False), fit.transform(X, normalize=False))
 
 
+@pytest.mark.parametrize("method", ["batch", "online"])
+def test_a_kept_fit_goes_on_where_it_was(method, tmp_path):
+    "Through a file of chapter 19, the state of the random numbers included."
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=2, learning_method=method).fit(X)
+    emlit.save(fit, tmp_path / "topics.npz")
+    again = emlit.load(tmp_path / "topics.npz")
+    np.testing.assert_array_equal(again.history_, fit.history_)
+    np.testing.assert_array_equal(again.transform(X), fit.transform(X))
+    np.testing.assert_array_equal(again.partial_fit(X).components_, fit.partial_fit(X).components_)
+
+
+def test_partial_fit_in_any_order():
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=2).fit(X)
+    before = fit.components_.copy()
+    assert fit.partial_fit(X).n_batch_iter_ == 4 and (fit.components_ != before).any()
+    np.testing.assert_array_equal(fit.fit(X).components_, before)                                 # `fit` begins anew
+    stream = quiet(n_components=4)
+    with pytest.raises(ValueError, match="Negative values"):
+        stream.partial_fit(-X)
+    stream.partial_fit(0 * X).partial_fit(X[:, :40])
+    assert np.isfinite(stream.components_).all() and stream.n_batch_iter_ == 3
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e12, 1e200])
+def test_counts_of_any_size(scale):
+    X, _ = written(n=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = quiet(n_components=4, max_iter=5).fit(X * scale)
+        assert np.isfinite(fit.components_).all() and fit.perplexity(X * scale) > 1
+        unseen = quiet(n_components=4, max_iter=5, topic_word_prior=1e-9).fit(np.hstack([X.toarray(), np.zeros((30, 1))]))
+        assert unseen.perplexity(np.eye(41)[-1:]) == np.inf
+
+
 def test_memory_is_of_the_order_of_corpus_and_topics():
-    X, _ = written(n=4000, v=1500, k=10, length=60)
+    X, _ = written(n=1500, v=1500, k=10, length=60)
     corpus = X.data.nbytes + X.indices.nbytes
-    fit = quiet(n_components=10, max_iter=4)
+    fit = quiet(n_components=10, max_iter=2)
     fit.fit(X[:100])
     tracemalloc.start()
     fit.fit(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 3 * corpus + 20 * fit.components_.nbytes + 12 * 8 * 4000 * 10
+    assert peak < 3 * corpus + 20 * fit.components_.nbytes + 12 * 8 * 1500 * 10
