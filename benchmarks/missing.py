@@ -16,7 +16,7 @@ from emlit.missing import _patterns, expected_by_row
 # N, D, K, share of the values missing, covariance type, and how many times as long as on complete data an iteration may take
 ITERATIONS = [(100_000, 10, 5, .1, "full", 6), (100_000, 10, 5, .3, "full", None), (100_000, 4, 8, .1, "full", None),
               (100_000, 10, 5, .1, "tied", None), (100_000, 10, 5, .1, "diag", None), (100_000, 10, 5, .1, "spherical", None),
-              (20_000, 30, 5, .02, "full", None)]
+              (20_000, 30, 5, .02, "full", None), (1000, 40, 5, .3, "full", None)]  # the last: each row has a pattern of its own
 MEMORY = [(1_000_000, 10, 5, .1)]
 ROUNDS, LOOPED = 5, 400  # rows that the loop is timed on
 
@@ -65,7 +65,7 @@ def per_iteration(n, d, k, share, kind, goal):
     if kind == "full":
         runners["loop"] = lambda: looped(holes, centres, min(n, LOOPED))
     seconds, disturbed = in_turns(runners, ROUNDS)
-    fit = found["holes"](20)[1]
+    fit = found["holes"](8)[1]
     return {"N": n, "D": d, "K": k, "share": share, "type": kind, "patterns": len(_patterns(holes)[1]),
             "complete_rows": float((~np.isnan(holes).any(axis=1)).mean()), "ms": {name: 1e3 * float(np.median(s)) for name, s in seconds.items()},
             "times_complete": ratio(seconds["holes"], seconds["complete"]), "goal": goal, "disturbed": disturbed,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['given_observed', 'expected_by_row', 'load_murray', 'Holes', 'group_patterns', 'conditionals', 'blocks']
 
-# %% ../nbs/30_missing.ipynb #a65a97e2
+# %% ../nbs/30_missing.ipynb #2d82e8cb
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ from .closed_forms import _pairs
 from .data import Dataset
 from .em import Expected, em
 from .families import _HALF_LOG_2PI, _NUMBERS, GAUSSIANS, _buffer, _expected, _log_joint, _moments, _rows, _softmax
-from .gaussian import GaussianMixture, _Bounded, _by_column, _overall
+from .gaussian import GaussianMixture, _Bounded, _by_column, _overall, _resting
 from .gmm import CollapseError
 from .mixture import _ENOUGH, _blocks, _method_of, _size, _subset, _tried
 
-# %% ../nbs/30_missing.ipynb #76cd9ba3
+# %% ../nbs/30_missing.ipynb #c07c81be
 def given_observed(
     x:np.ndarray, # A row, NaN where nothing was observed, shape (d,)
     mean:np.ndarray, # Mean of the Gaussian, shape (d,)
@@ -26,16 +26,18 @@ def given_observed(
 )->tuple[np.ndarray, np.ndarray, float]: # Mean (d,) and covariance (d, d) of the row given what was observed; log density of that in nats
     """What a Gaussian says about a row with holes: (30.4), (30.5), and a term of (30.3).
 
-    Observed coordinates keep their values and have no variance. Raises `ValueError` when shapes do not fit."""
+    Observed coordinates keep their values and have no variance. Raises `ValueError` when shapes do not fit, and
+    `numpy.linalg.LinAlgError` when the covariance of what was observed is not positive definite."""
     x, mean, C = (np.asarray(a, dtype=float) for a in (x, mean, covariance))
     if x.ndim != 1 or mean.shape != x.shape or C.shape != (*x.shape, *x.shape):
         raise ValueError(f"x, mean and covariance have shapes {x.shape}, {mean.shape} and {C.shape}: pass (d,), (d,) and (d, d)")
     o = ~np.isnan(x)
     C_oo, away = C[np.ix_(o, o)], x[o] - mean[o]
+    half_log_det = np.log(np.diag(np.linalg.cholesky(C_oo))).sum() + 0.5 * o.sum() * np.log(2 * np.pi)
     slopes = np.linalg.solve(C_oo, C[o]).T                              # of each column on the observed ones, (d, |o|)
     V = C - slopes @ C[o]
     V[o] = V[:, o] = 0
-    log_density = -0.5 * (np.linalg.slogdet(2 * np.pi * C_oo)[1] + away @ np.linalg.solve(C_oo, away))
+    log_density = -0.5 * away @ np.linalg.solve(C_oo, away) - half_log_det
     return np.where(o, x, mean + slopes @ away), V, float(log_density)
 
 # %% ../nbs/30_missing.ipynb #4da39006
@@ -107,7 +109,7 @@ def _window(first, a, b):
     p = slice(np.searchsorted(first, a, "right") - 1, np.searchsorted(first, b))
     return p, np.maximum(first[p] - a, 0)
 
-# %% ../nbs/30_missing.ipynb #2142356b
+# %% ../nbs/30_missing.ipynb #28c1be1a
 def _patterns(X):
     "The order that puts rows with the same pattern together, where each pattern begins, and what it has observed."
     holes = np.isnan(X)
@@ -128,19 +130,33 @@ def group_patterns(
     X:np.ndarray, # Rows with NaN where nothing was observed, shape (n, d)
     sample_weight:np.ndarray|None=None, # Weights of the rows, shape (n,)
 )->Holes: # The rows, sorted by pattern
-    "Sort rows by the pattern of their holes. Raises `ValueError` or `TypeError` when X or the weights are no numbers, or infinite."
+    "Sort rows by the pattern of their holes. Raises `ValueError` or `TypeError` when X is empty, or X or the weights are no finite numbers."
     X = np.asarray(X)
+    if X.ndim == 2 and not X.size:
+        raise ValueError(f"X has shape {X.shape}: pass at least one row and one column")
     X, weight = _rows(X if sample_weight is None else (X, sample_weight), X.shape[-1] if X.ndim == 2 else "some")
     if np.isinf(X).any():
         raise ValueError("X holds infinity: NaN stands for a value that was not observed, infinity for nothing")
     return _held(X, weight, *_patterns(X))
 
-# %% ../nbs/30_missing.ipynb #4510ff1a
+# %% ../nbs/30_missing.ipynb #69fd9eca
+def _by_reflections(factors, observed):
+    "What `_orthonormal` returns, one matrix after the other, with the rows of Q and R^-1 in another order."
+    first = np.argsort(~observed, axis=1, kind="stable")                 # observed rows before the others
+    seen = np.take_along_axis(observed, first, axis=1)[:, None]
+    Q, R = np.linalg.qr((factors[:, first].swapaxes(0, 1) * seen[..., None]).mT)
+    Q = Q.mT * seen[..., None]
+    size = np.where(seen, np.abs(np.diagonal(R, axis1=2, axis2=3)), 1)
+    return Q, Q @ np.linalg.inv(factors) * observed[:, None, None], np.log(size).sum(axis=2)
+
+# %% ../nbs/30_missing.ipynb #6e281af5
 def _orthonormal(factors, observed):
     """Gram and Schmidt on the observed rows of each factor, for all p patterns and f factors at once.
 
     Returns Q and R^-1 of (30.8), with rows of 0 for the holes, shape (p, f, d, d) each, and log det R, shape (p, f)."""
     (f, d, _), seen = factors.shape, observed.T[:, None, :, None]
+    if d > 32:
+        return _by_reflections(factors, observed)
     rows, log_det = np.empty((d, d, 2, len(observed), f)), np.zeros((len(observed), f))
     rows[:, :, 0] = factors.transpose(1, 2, 0)[:, :, None] * seen
     rows[:, :, 1] = np.eye(d)[:, :, None, None] * seen
@@ -339,7 +355,7 @@ def blocks(self, X, weight):
         parts.append(_held(X, weight, order[whole + a:whole + b], begins, observed[p]))
     return lambda: iter(parts)
 
-# %% ../nbs/30_missing.ipynb #6327e725
+# %% ../nbs/30_missing.ipynb #91e3f8f1
 def _named(self, j):
     "The column by number and, if it has one, name."
     return f"column {j} ({self.feature_names_in_[j]!r})" if hasattr(self, "feature_names_in_") else f"column {j}"
@@ -368,7 +384,10 @@ def _kept(self, X, weight):
 @_method_of(GaussianMixture)
 def _counts(self, X):
     "Whether anything was observed in a row, as a factor of its weight in a criterion."
-    return ~np.isnan(self._numbers(X, reset=False)).all(axis=1)
+    counts = ~np.isnan(self._numbers(X, reset=False)).all(axis=1)
+    if not counts.any():
+        raise ValueError("no row of X holds a value to judge the fit by: pass rows in which something was observed")
+    return counts
 
 # %% ../nbs/30_missing.ipynb #9c1bde58
 def _by_columns(X, weight):
@@ -401,7 +420,7 @@ def _overall(self, X, weight, kind):
     mean, variance, counts = _by_columns(X, weight)
     return mean, variance if kind == "diag" else counts @ variance / counts.sum()
 
-# %% ../nbs/30_missing.ipynb #8fe3156b
+# %% ../nbs/30_missing.ipynb #e60ba75c
 def _drawn(X, mean, covariance, rng):
     "X with its holes filled by draws from the conditional distribution under one Gaussian."
     factors, out, (order, first, observed) = np.linalg.cholesky(covariance)[None], np.array(X, dtype=float), _patterns(X)
@@ -413,20 +432,29 @@ def _drawn(X, mean, covariance, rng):
         out[rows] = np.where(o, X[rows], mean + Y @ factors[0].T)
     return out
 
+def _with_each_column(X, weight, size, rng):
+    "So many rows and their weights, and up to thirty more for each column of which hardly a value would be among them."
+    rows, w = _subset(X, weight, size, rng)
+    if len(X) <= size or not len(rare := np.flatnonzero((~np.isnan(rows)).sum(axis=0) < 30)):
+        return rows, w
+    more = np.unique(np.concatenate([rng.permutation(np.flatnonzero(~np.isnan(X[:, j])))[:30] for j in rare]))
+    return np.vstack([rows, X[more]]), None if w is None else np.append(w, np.ones(len(more)))
+
+# %% ../nbs/30_missing.ipynb #384019dd
 def _without_holes(X, weight, k, kind, rng):
     "Complete rows and their weights, in up to two versions: those that were complete, if they are not few, and all, filled by draws."
     complete = np.flatnonzero(~np.isnan(X).any(axis=1))
     if len(complete) >= k * max(10, 2 * X.shape[1]):
         rows, w = _subset(complete[:, None], None if weight is None else weight[complete], 4 * _ENOUGH, rng)
         yield X[rows[:, 0]], w
-    rows, w = _subset(X, weight, _ENOUGH, rng)
-    if kind in ("full", "tied"):
-        yield _drawn(rows, *_one_gaussian(rows, w, rounds=20), rng), w
-    else:
+    rows, w = _with_each_column(X, weight, _ENOUGH, rng)
+    if kind in ("full", "tied") or X.shape[1] <= 32:
+        yield _drawn(rows, *_one_gaussian(*_with_each_column(rows, w, 2000, rng), rounds=20), rng), w
+    else:                                                        # its rounds would cost more than those of the fit
         mean, variance, _ = _by_columns(rows, w)
         yield np.where(np.isnan(rows), mean + np.sqrt(variance) * rng.standard_normal(rows.shape), rows), w
 
-# %% ../nbs/30_missing.ipynb #d89db7a9
+# %% ../nbs/30_missing.ipynb #ad7f5039
 @_method_of(GaussianMixture)
 def _start(self, X, weight, rng, model):
     "Where to start: from complete rows as ever, with holes from the better of two starts after a few rounds."
@@ -442,10 +470,11 @@ def _start(self, X, weight, rng, model):
             error = caught
             continue
         height, further = _tried(model, theta, some)
-        tried.append((height, theta if any(given) or self.n_components == 1 else further))   # what was given is kept
+        spikes = len(_resting(further, self.covariance_type, self.reg_covar))
+        tried.append((-spikes, height, theta if any(given) or self.n_components == 1 else further))   # what was given is kept
     if not tried:
         raise error
-    return max(tried, key=lambda pair: pair[0])[1]
+    return max(tried, key=lambda one: one[:2])[2]
 
 # %% ../nbs/30_missing.ipynb #847fdb2d
 GaussianMixture._all_finite = "allow-nan"

@@ -134,6 +134,41 @@ def test_columns_that_are_nearly_copies():
         equal(log_det, [[0.]], atol=1e-15)
 
 
+@pytest.mark.parametrize("noise", [None, 1e-6])
+def test_large_matrices(noise):
+    "Reflections, for many columns, against Gram and Schmidt; also where columns are nearly copies, and for empty and complete rows."
+    rng = np.random.default_rng(0)
+    A, observed = rng.normal(size=(2, 34, 68)), rng.random((20, 34)) < .7
+    observed[0], observed[1], observed[2] = True, False, np.arange(34) % 2
+    L = np.linalg.cholesky(A @ A.mT)
+    if noise:
+        L[:, 5] = L[:, 4]
+        L[:, 5, 5] = noise
+    Q, inverse, log_det = missing._by_reflections(L, observed)
+    rtol = 1e-9 if noise is None else 1e-7
+    equal(Q.mT @ Q @ Q.mT, Q.mT, atol=1e-12)
+    assert not inverse.transpose(0, 3, 1, 2)[~observed].any()
+    rows = L @ rng.normal(size=(34, 1))                                  # a row that the Gaussian may well give
+    for p, o in enumerate(observed):
+        for f in range(2):
+            C = (L[f] @ L[f].T)[np.ix_(o, o)]
+            equal(inverse[p, f] @ rows[f], Q[p, f] @ np.linalg.solve(L[f], rows[f]), rtol=rtol, atol=1e-8)
+            equal(L[f][o] @ Q[p, f].T @ Q[p, f] @ L[f][o].T, C, rtol=1e-9, atol=1e-10)
+            if noise is None:
+                equal(log_det[p, f], .5 * np.linalg.slogdet(C)[1], rtol=1e-9, atol=1e-12)
+
+
+def test_many_columns_as_by_row():
+    "Forty columns, each row with a pattern of its own."
+    theta, X = some_theta(2, 40, "full"), pierced(np.random.default_rng(1).normal(size=(60, 40)), .3)
+    expected = missing._expected(group_patterns(X), _Whitened(GAUSSIANS["full"], theta[0], theta[1:]))
+    new, value = by_row(X, theta, "full")
+    equal(np.float64(expected.log_likelihood), value, rtol=1e-11)
+    means, C = _theta(GAUSSIANS["full"], "whitened", expected.statistics["whitened"], theta[0], theta[1:])
+    equal(means, new[1], rtol=1e-8, atol=1e-10)
+    equal(C, new[2], rtol=1e-8, atol=1e-10)
+
+
 # ---- grouping ------------------------------------------------------------------------------------
 
 
@@ -167,7 +202,7 @@ def test_group_patterns():
 
 
 @pytest.mark.parametrize("X, w, error, words", [
-    ([[1, np.inf]], None, ValueError, "infinity"), ([1., 2], None, ValueError, r"X has shape \(2,\)"), ([["a"]], None, TypeError, "not real numbers"),
+    ([[1, np.inf]], None, ValueError, "infinity"), (np.empty((0, 3)), None, ValueError, r"shape \(0, 3\)"), (np.empty((3, 0)), None, ValueError, "at least one"), ([1., 2], None, ValueError, r"X has shape \(2,\)"), ([["a"]], None, TypeError, "not real numbers"),
     ([[1.], [2]], [1.], ValueError, "sample_weight"), ([[1.]], [NAN], ValueError, "sample_weight")])
 def test_group_patterns_refuses(X, w, error, words):
     with pytest.raises(error, match=words):
@@ -605,6 +640,42 @@ def test_sweep_operator():
     equal(fit.covariances_[0], C, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_no_spikes_where_complete_data_have_none(kind):
+    "Five components for two groups: no start leads to a component of a few values in one column."
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = pierced(rng.normal(size=(300, 3)) + 5 * rng.integers(2, size=(300, 1)), .25, seed)
+        GaussianMixture(5, covariance_type=kind, random_state=seed, tol=1e-3).fit(X)             # a warning is an error here
+
+
+def test_the_start_without_a_spike_goes_on(monkeypatch):
+    "Of two starts, one with a component on the floor and higher."
+    X = groups(300, 2, .2)
+    rows, w = X[~np.isnan(X).any(axis=1)], None
+    spike = np.vstack([np.tile(rows[0], (20, 1)), rows[1:]])
+    monkeypatch.setattr(missing, "_tried", lambda model, theta, some: (1e9 if theta == "spike" else 0., (
+        np.full(2, .5), np.zeros((2, 2)), np.array([np.eye(2), (1e-6 if theta == "spike" else 1) * np.eye(2)]))))
+    monkeypatch.setattr(missing, "_without_holes", lambda *args: iter([(spike, w), (rows, w)]))
+    monkeypatch.setattr(GaussianMixture.__mro__[1], "_start", lambda self, X, *more: "spike" if len(X) == len(spike) and X is spike else "plain")
+    fit = GaussianMixture(2)
+    equal(missing._start(fit, X, w, np.random.RandomState(0), fit._model(X, None, 300))[2], [np.eye(2)] * 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_column_with_few_values_among_many_rows(kind, weighted):
+    "The ten thousand rows of a start might have none of them."
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30_000, 2)) + 5 * rng.integers(2, size=(30_000, 1))
+    X[rng.permutation(30_000)[6:], 1] = NAN
+    rows, w = missing._with_each_column(X, np.ones(30_000) if weighted else None, 1000, np.random.RandomState(0))
+    assert (~np.isnan(rows)).sum(axis=0)[1] >= 6 and (w is None) != weighted and (w is None or len(w) == len(rows))
+    fit = GaussianMixture(2, covariance_type=kind, random_state=0, max_iter=3, tol=1e-2)
+    quiet(lambda: fit.fit(X, sample_weight=np.ones(30_000) if weighted else None))
+    equal(np.sort(fit.means_[:, 0]), [0, 5], atol=.2)
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
@@ -658,6 +729,19 @@ def test_bad_weights():
     for w, words in ((np.full(400, NAN), "NaN"), (np.full(400, np.inf), "infinity"), (-np.ones(400), "[Nn]egative"), (np.ones(3), "shape")):
         with pytest.raises(ValueError, match=words):
             GaussianMixture(2).fit(X, sample_weight=w)
+
+
+def test_nothing_to_judge_by():
+    fit = GaussianMixture(2, random_state=0).fit(groups())
+    for name in ("aic", "bic", "icl"):
+        with pytest.raises(ValueError, match="no row of X holds a value"):
+            getattr(fit, name)(np.full((3, 3), NAN))
+
+
+@pytest.mark.parametrize("C", [-np.eye(2), np.ones((2, 2))])
+def test_no_covariance(C):
+    with pytest.raises(np.linalg.LinAlgError):
+        given_observed([1, 2], [0, 0], C)
 
 
 def test_few_rows_after_the_empty_ones():

@@ -19,7 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ("data", "likelihood", "closed_forms", "linear", "logistic", "uncertainty", "regression", "latent", "bound", "em", "classics",
            "gmm", "families", "mixture", "gaussian", "choosing", "keeping", "lda", "acceleration", "hmm", "chains", "conditional", "topics", "missing",
-           "convergence", "direct")
+           "convergence", "direct", "stream")
 LIMIT = 300  # seconds for the tests of one mutant, which may never come to an end
 
 
@@ -712,6 +712,30 @@ MUTANTS = [
     Mutant("NaN on the edge of a simplex", "direct", "        g = np.where(x > 0, g, 0)\n", ""),
     Mutant("negative tolerance of the gradient", "direct", "    if not gtol >= 0:", "    if gtol < -2:"),
     Mutant("never arrives", "direct", "bool(objective.norm <= gtol))", "False)"),
+    # stream
+    Mutant("blocks from the start of the file, header and all", "stream", "file.seek(offset)", "file.seek(0)"),
+    Mutant("last block without its rows", "stream", "range(0, n, size)", "range(0, n - size, size)"),
+    Mutant("Parquet columns in the order of the file", "stream", "batch.select(columns) if columns else batch", "batch"),
+    Mutant("state written over the file itself", "stream", "part = path.with_name(path.name + \".part\")", "part = path"),
+    Mutant("file renamed before it is on the disk", "stream", "        os.fsync(file.fileno())\n", ""),
+    Mutant("start not in the fingerprint", "stream", "\"start\": None if params is None else _digest(params)", "\"start\": None"),
+    Mutant("other rows not noticed", "stream", "<= 1e-9 * (abs(was)", "<= 1e9 * (abs(was)"),
+    Mutant("resumed run that forgets its history for the stopping rule", "stream", "stop(keeper.before + list(history))", "stop(list(history))"),
+    Mutant("max_iter counted anew", "stream", "max_iter=int(max_iter) - done", "max_iter=int(max_iter)"),
+    Mutant("last state not written", "stream", "        if not keeper.written:\n            keeper.write()\n", ""),
+    Mutant("finished run that goes on", "stream", "or not (_ended(keeper.state.history, tol, stop) or done >= max_iter)", "or not done >= max_iter"),
+    Mutant("statistics added in other coordinates", "stream", "    if bound is None or old is new:\n", "    if True:\n"),
+    Mutant("covariance not carried", "stream", "    T[:, 1 + means.shape[1]:] += _products(family, V)\n", ""),
+    Mutant("centre of the new parameters forgotten", "stream", "means = means + (weights @ theta[0] - origin)", "means = means + weights @ theta[0]"),
+    Mutant("covariance not whitened", "stream", ", form.own @ V @ form.own.mT", ", V"),
+    Mutant("trace for one variance only", "stream", "variances.sum(axis=1, keepdims=True)", "variances[:, :1]"),
+    Mutant("steps that begin one block late", "stream", "(self.n_updates + 1 + self.offset)**-self.decay", "(self.n_updates + self.offset)**-self.decay"),
+    Mutant("old and new exchanged in the moving average", "stream", "_scaled(average, 1 - gamma) + _scaled(own, gamma)", "_scaled(average, gamma) + _scaled(own, 1 - gamma)"),
+    Mutant("rows remembered, without squares", "stream", "gamma**2 / new.weight)", "gamma / new.weight)"),
+    Mutant("average left in the old coordinates", "stream", "self.average, self.rows = carry(self.model, average, self.params, params), rows", "self.average, self.rows = average, rows"),
+    Mutant("step sizes outside the theorem accepted", "stream", "if not 0.5 < decay <= 1:", "if not 0.5 <= decay <= 2:"),
+    Mutant("statistics of a block under the wrong parameters", "stream", "carry(self.model, part, found, self.params) for part", "carry(self.model, part, self.params, self.params) for part"),
+    Mutant("number of blocks not checked", "stream", "    if b + 1 != n:\n", "    if b + 1 < 0:\n"),
 ]
 
 
