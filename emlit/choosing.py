@@ -282,10 +282,10 @@ def _draw_curves(ax, weights, means, variances):
     ax.plot(x, curves.sum(axis=0), color="black", linewidth=1, label="mixture")
     ax.legend()
 
-# %% ../nbs/18_choosing.ipynb #fbcdc7f3
+# %% ../nbs/18_choosing.ipynb #200969f0
 def plot_ellipses(
     model, # A fitted `GaussianMixture` of any covariance type
-    X=None, # Rows to show, shape (n, d), drawn by their likeliest component
+    X=None, # Rows to show, shape (n, d), drawn by their likeliest component; not where a column drawn is NaN
     columns=None, # Two columns to draw, by index or name, or one, for curves; by default the first two
     *,
     levels:tuple=(.5, .95), # Share of its component that each ellipse holds

@@ -191,6 +191,59 @@ def test_other_families():
         select(days, 2, "full", estimator=mixture)
 
 
+@pytest.fixture
+def holed(three):
+    "The three groups with a tenth of their entries gone, and one row without any."
+    holes = np.random.default_rng(1).random(three.shape) < .1
+    holes[5] = True
+    return np.where(holes, np.nan, three)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_with_holes(holed, dtype):
+    "Each row is that of a single fit; the groups are found; n is the number of rows that are not empty."
+    result = select(holed.astype(dtype), [2, 3], ["full", "tied", "spherical"], n_init=1, random_state=0)
+    assert result.best_estimator.n_components == 3 and not result.table["note"].any()
+    n, rtol = np.isfinite(holed).any(axis=1).sum(), 1e-6 if dtype == np.float32 else 1e-10
+    assert n < len(holed)
+    for row, (k, kind) in zip(result.table, ((k, kind) for kind in ("full", "tied", "spherical") for k in (2, 3))):
+        alone = GaussianMixture(k, covariance_type=kind, random_state=0).fit(holed.astype(dtype))
+        for name in CRITERIA:
+            equal(row[name], np.float64(getattr(alone, name)(holed.astype(dtype))), rtol=rtol)
+        equal(row["bic"], -2 * row["log_likelihood"] + row["n_parameters"] * np.log(n), rtol=rtol)
+    counts = np.where(np.random.default_rng(0).random((60, 2)) < .1, np.nan, 3)
+    with pytest.raises(ValueError, match="NaN"):
+        select(counts, [1, 2], estimator=Mixture())
+    with pytest.raises(ValueError, match="column 1 of X has no value"):
+        select(holed * [1, np.nan, 1], [1, 2], "full")
+
+
+def test_a_floor_among_holes_cannot_win(holed):
+    "A needle is known by its note also where entries are missing."
+    needle = np.r_[holed, np.tile([20., np.nan, 20.], (30, 1))]
+    result = select(needle, [3, 4], "diag", n_init=1, random_state=1)
+    assert "rest on reg_covar" in result.table["note"][1] and result.table["note"][0] == ""
+    assert result.best_index == 0 and result.table["bic"].argmin() == 1
+
+
+def test_plots_of_rows_with_holes(holed):
+    "A row is drawn where both of its columns are known, by its likeliest component; bars and curves are those of all rows."
+    model = GaussianMixture(3, random_state=0).fit(holed)
+    ax, labels = plot_ellipses(model, holed, (2, 0)), model.predict(holed)
+    ax.figure.canvas.draw()
+    for k, drawn in enumerate(ax.collections):
+        points = np.ma.filled(np.ma.asarray(drawn.get_offsets()), np.nan)
+        there = holed[labels == k][:, [2, 0]]
+        equal(points[np.isfinite(points).all(axis=1)], there[np.isfinite(there).all(axis=1)])
+    assert np.isfinite([ax.get_xlim(), ax.get_ylim()]).all()
+    bars = plot_ellipses(model, holed, 1).patches
+    seen = holed[np.isfinite(holed[:, 1]), 1]
+    equal(np.array([bar.get_height() for bar in bars]), np.histogram(seen, 30, density=True)[0])
+    ax = plot_responsibilities(model, holed)
+    equal(np.array([area(c.get_paths()[0]) for c in ax.collections]), model.predict_proba(holed).mean(axis=0), rtol=1e-6)
+    plot_history(model)
+
+
 def test_one_value_is_a_list_of_one():
     "A number and a word stand for themselves; an iterator will do."
     assert len(select(X, 2, "full").table) == 1 and len(select(X, np.int64(2)).table) == 4

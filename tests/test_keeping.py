@@ -14,14 +14,18 @@ import pytest
 import sklearn.cluster
 import sklearn.mixture
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
 import emlit
+from emlit.chains import HMM, CategoricalHMM, GaussianHMM, PoissonHMM
+from emlit.conditional import GaussianMixtureImputer
 from emlit.data import load_faithful
 from emlit.families import Categorical, Poisson
 from emlit.gaussian import GaussianMixture, Prior
 from emlit.keeping import load, save
 from emlit.mixture import Mixture
 from emlit.regression import LinearRegression, LogisticRegression
+from emlit.topics import LatentDirichletAllocation
 
 KINDS = ("full", "tied", "diag", "spherical")
 X = load_faithful().X
@@ -80,6 +84,55 @@ def test_roundtrip(name, tmp_path):
         np.testing.assert_array_equal(model.predict_proba(data), again.predict_proba(data))
         np.testing.assert_array_equal(model.sample(5)[0], again.sample(5)[0])
         assert again.set_params(warm_start=True).fit(data).n_iter_ <= 3
+
+
+LETTERS = np.random.default_rng(1).integers(0, 3, (60, 1))
+HOLED = np.where(np.random.default_rng(2).random(X.shape) < .1, np.nan, X)
+OTHERS = {
+    **{f"GaussianHMM {kind}": (GaussianHMM(2, kind, n_iter=9, random_state=0), X) for kind in KINDS},
+    "GaussianHMM with holes": (GaussianHMM(2, means_prior=[3, 70], means_weight=.1, n_iter=9, random_state=np.random.RandomState(1)), HOLED),
+    "CategoricalHMM": (CategoricalHMM(2, emissionprob_prior=np.full((2, 3), 2.), n_iter=9, random_state=0), LETTERS),
+    "PoissonHMM": (PoissonHMM(2, n_iter=9, random_state=0), COUNTS),
+    "HMM by name": (HMM(2, family="bernoulli", n_iter=9, random_state=0), COUNTS > 0),
+    "HMM of a family": (HMM(2, family=Categorical(3), transmat_prior=[[2, 1], [1, 2]], n_iter=9, random_state=0), LETTERS),
+    **{f"topics {how}": (LatentDirichletAllocation(3, learning_method=how, max_iter=4, random_state=0), COUNTS) for how in ("batch", "online")},
+    "topics, priors learnt": (LatentDirichletAllocation(2, learn_doc_topic_prior="free", learn_topic_word_prior=True, max_iter=4, random_state=0), COUNTS),
+    "imputer": (GaussianMixtureImputer(), HOLED),
+    "imputer that draws": (GaussianMixtureImputer(GaussianMixture(2, prior=Prior(dof=4), random_state=0), method="draw", random_state=3), HOLED),
+}
+
+
+def says(model, data):
+    "What a fit says about data."
+    methods = ("predict", "predict_proba", "score_samples", "score", "bic", "decode", "transform", "perplexity")
+    return [getattr(model, name)(data) for name in methods if hasattr(model, name)]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", OTHERS)
+def test_chains_topics_and_imputers(name, tmp_path):
+    "Unfitted and fitted; what is loaded predicts the same, is fitted the same, and the file of it is the same."
+    unfitted, data = OTHERS[name]
+    model = sklearn.clone(unfitted)
+    again = roundtrip(model, tmp_path)
+    same(model, again)
+    with pytest.raises(NotFittedError):
+        says(again, data)
+    model.fit(data)
+    refitted, again = again.fit(data), roundtrip(model, tmp_path)
+    same(model, again)
+    said = says(model, data)
+    assert len(said) >= 1 and len(said) >= 3 * hasattr(model, "score")
+    same(said, says(again, data))
+    if name != "imputer":  # it has no seed
+        same(said, says(refitted, data))
+    before = (tmp_path / "model").read_bytes()
+    save(again, tmp_path / "second")
+    assert (tmp_path / "second").read_bytes() == before
+    for missing in ("transmat_", "components_"):
+        if hasattr(model, missing):
+            with pytest.raises(ValueError, match=f"is fitted, but has no {missing}: fit it again"):
+                save(incomplete(again, missing), tmp_path / "third")
 
 
 def test_any_value_comes_back(tmp_path):
