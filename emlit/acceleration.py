@@ -48,12 +48,13 @@ def _sizes(arrays, spaces):
             sizes.append(_deviations(x, scale, following) if word == "real" else np.ones(x.shape)[x > 0] if word == "positive" else np.ones(x.shape))
     return np.concatenate([s.ravel() for s in sizes])
 
-# %% ../nbs/22_acceleration.ipynb #583203cf
+# %% ../nbs/22_acceleration.ipynb #e4e2f445
 class _Proposing:
-    "An accelerator in free coordinates. A subclass defines `_begin()`, `_further(x, f, sizes)` and `judged(accepted)`."
+    "An accelerator in free coordinates. A subclass defines `_begin()` and `_further(x, f, sizes)`."
+    risk = 1                                                           # E-steps that a refusal costs
     def __init__(self, model):
         self.model, self.spaces, self.seen = model, getattr(model, "spaces", None), None
-        self.proposal = None
+        self.proposal, self.rounds, self.lost = None, 0, 0
         if self.spaces is None:
             raise ValueError(f"accelerate needs to know where the parameters lie: give {type(model).__name__} the attribute spaces, a tuple "
                              "with 'real', 'positive', 'unit', 'simplex' or 'positive_definite' for each array of its parameters")
@@ -72,11 +73,16 @@ class _Proposing:
             return self.model.with_free(arrays, params, image)
         return arrays[0] if isinstance(self.spaces, str) else arrays
 
-# %% ../nbs/22_acceleration.ipynb #e2d4dbc4
+    def judged(self, accepted):
+        "Keep account of the E-steps that led nowhere."
+        self.lost += 0 if accepted else self.risk
+
+# %% ../nbs/22_acceleration.ipynb #ab507f9c
 @_method_of(_Proposing)
 def propose(self, params, image):
     "The image with `_further` added; None where there is nothing to add, or no valid parameters come of it."
     (old, words), (new, _), self.arrived = self.arrays(params), self.arrays(image), params is self.proposal
+    self.rounds += 1
     straight = [_straightened(x, word) for x, word in zip(new, words)]
     flat = tuple(u for u, _ in straight), tuple(word for _, word in straight)
     try:
@@ -85,7 +91,7 @@ def propose(self, params, image):
             self.seen = len(y)
             return self._begin()
         self.seen, more = len(y), self._further(x, y - x, _sizes(old, words))
-        if more is None:
+        if more is None or self.rounds < 7 * (self.lost + self.risk):
             return None
         with np.errstate(all="ignore"):
             self.proposal = self.restored(unpack(y + more, *flat), words, params, image)
@@ -95,11 +101,11 @@ def propose(self, params, image):
             raise
         return None
 
-# %% ../nbs/22_acceleration.ipynb #6f6b8965
+# %% ../nbs/22_acceleration.ipynb #0ef13c49
 @accelerator("squarem")
 class Squarem(_Proposing):
     "Squared extrapolation, (22.4) and (22.5): Varadhan and Roland, Scandinavian Journal of Statistics 35 (2008)."
-    patient = True
+    patient, risk = True, 2
 
     def __init__(self, model, scheme=3):
         self.most, self.scheme = 1.0, scheme
@@ -122,22 +128,24 @@ class Squarem(_Proposing):
 
     def judged(self, accepted):
         "Widen the bound, or narrow it, if it was what limited the step."
+        super().judged(accepted)
         if self.bounded:
             self.most = 4 * self.most if accepted else max(1.0, self.most / 4)
 
+# %% ../nbs/22_acceleration.ipynb #b71afa9e
 def _step_length(r, v, scheme):
     "One of the three lengths of (22.4); 1 where there is none."
     rr, rv, vv = r @ r, -(r @ v), v @ v
     if not vv > 0 or (scheme < 3 and not rv > 0):
         return 1.0
-    return np.sqrt(rr / vv) if scheme == 3 else rr / rv if scheme == 1 else rv / vv
+    return np.sqrt(rr / vv) if scheme == 3 else rv / vv if scheme == 1 else rr / rv
 
-# %% ../nbs/22_acceleration.ipynb #1a7da49d
+# %% ../nbs/22_acceleration.ipynb #db783a1c
 @accelerator("anderson")
 class Anderson(_Proposing):
     "Multisecant extrapolation, (22.7) and (22.8): Anderson (1965); Walker and Ni, SIAM Journal on Numerical Analysis 49 (2011)."
     def __init__(self, model, memory=10):
-        self.memory, self.wait, self.left = memory, 2, 2
+        self.memory = memory
         super().__init__(model)
 
     def _begin(self):
@@ -145,21 +153,21 @@ class Anderson(_Proposing):
         self.places, self.residuals = [], []
 
     def _further(self, x, f, sizes):
-        "None in the first rounds, and for some rounds after a refusal."
+        "None before there are two moves, and where a round of EM leaves less than half of the last two moves."
         self.places, self.residuals = [*self.places, x][-self.memory - 1:], [*self.residuals, f][-self.memory - 1:]
-        self.left -= 1
-        if self.left >= 0 or len(self.places) < 2:
+        if len(self.places) < min(3, self.memory + 1):
             return None
         moves, changes = np.diff(self.places, axis=0), np.diff(self.residuals, axis=0)
+        before, after = (np.linalg.norm(each[-2:] / sizes, axis=1) for each in (moves, moves + changes))
+        if (after < before / 2).all():
+            return None
         return -_least_squares((changes / sizes).T, f / sizes) @ (moves + changes)
 
     def judged(self, accepted):
-        "Propose again at once, or after a while."
-        if accepted:
-            self.wait = max(1, self.wait // 2)
-        else:
+        "Forget all pairs after a refusal."
+        super().judged(accepted)
+        if not accepted:
             self._begin()
-            self.left, self.wait = self.wait, min(self.memory, 3 * self.wait)
 
 def _least_squares(A, b):
     "The x with the least |A x - b|, without the directions in which A says next to nothing."

@@ -169,7 +169,7 @@ class Step:
         "Log-likelihood of the data under `params`, in nats."
         return self.expected.log_likelihood
 
-# %% ../nbs/12_em.ipynb #16c2a59a
+# %% ../nbs/12_em.ipynb #3fcf2217
 @dataclass(frozen=True)
 class EMResult:
     """A fit.
@@ -187,9 +187,11 @@ class EMResult:
     n_iter : int
         Number of rounds: of steps taken, each to parameters that came from the M-step or, with `accelerate`, from a proposal.
     converged : bool
-        Whether the last round gained no more than `tol`, or satisfied `stop`.
+        Whether the last round gained no more than `tol`, or satisfied `stop`. With `accelerate` only plain rounds decide: the
+        last one, and the last two where there is a `stop`.
     n_e_steps : int
-        Number of E-steps: n_iter + 1, and one more (with a patient accelerator up to two) for each proposal that was refused.
+        Number of E-steps: n_iter + 1, and one more for each proposal that was refused. With a patient accelerator a refusal
+        may cost two, and a proposal that is taken one round later costs one.
     """
     params: Any
     log_likelihood: float
@@ -227,7 +229,7 @@ class Accelerator(Protocol):
     ):
         "Told what became of a proposal."
 
-# %% ../nbs/12_em.ipynb #92fb1335
+# %% ../nbs/12_em.ipynb #167d5866
 _ACCELERATORS = {}
 
 def accelerator(name:str, # What to call it in `em(..., accelerate=name)`
@@ -243,12 +245,14 @@ def _accelerator_for(model, accelerate):
     if isinstance(accelerate, str) and accelerate not in _ACCELERATORS:
         names = ", ".join(map(repr, sorted(_ACCELERATORS)))
         raise ValueError(f"accelerate={accelerate!r} is not known: choose one of {names}, or None for plain EM")
+    if not (isinstance(accelerate, str) or callable(accelerate)):
+        raise TypeError(f"accelerate must be a name, a function from the model to an accelerator, or None, not {accelerate!r:.60}")
     made = (_ACCELERATORS[accelerate] if isinstance(accelerate, str) else accelerate)(model)
     if not isinstance(made, Accelerator):
         raise TypeError(f"accelerate must make an object with the methods propose and judged; {type(made).__name__} lacks them")
     return made
 
-# %% ../nbs/12_em.ipynb #7ba67ad9
+# %% ../nbs/12_em.ipynb #cd6c0bc7
 def _tried(model, proposal, data, mapper, least, patient):
     "What the proposal leads to, (parameters, statistics, image), or None where it is below `least` or fails; and the E-steps taken."
     for e_steps in (1, 2)[:1 + patient]:
@@ -256,7 +260,7 @@ def _tried(model, proposal, data, mapper, least, patient):
             with np.errstate(all="ignore"):
                 expected = e_step(model, proposal, data, mapper)
                 image = model.maximization(expected, proposal)
-        except Exception:                          # the M-step's parameters are still there
+        except (ArithmeticError, ValueError, RuntimeError):          # the M-step's parameters are still there
             break
         if not np.isfinite(expected.log_likelihood):
             break

@@ -233,13 +233,54 @@ class Fixed:
         self.verdicts.append(accepted)
 
 
-@pytest.mark.parametrize("value", [-1.0, 2.0, np.nan, 1e-12, "nonsense", (1, 2)])
+@pytest.mark.parametrize("value", [-1.0, 2.0, np.nan, 1e-12])
 def test_proposals_that_fail_are_refused(value):
     fixed = Fixed(value)
     fit = em(Share(), 0.9, SHARES, accelerate=lambda model: fixed)
     plain = em(Share(), 0.9, SHARES)
     np.testing.assert_array_equal(fit.history, plain.history)
     assert not any(fixed.verdicts) and fit.n_e_steps == plain.n_e_steps + len(fixed.verdicts)
+
+
+@pytest.mark.parametrize("value", ["nonsense", (1, 2)])
+def test_bugs_at_a_proposal_are_raised(value):
+    "A TypeError is no way to refuse parameters."
+    with pytest.raises(TypeError):
+        em(Share(), 0.9, SHARES, accelerate=lambda model: Fixed(value))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, KeyError, AttributeError, MemoryError])
+@pytest.mark.parametrize("where", ["expectation", "maximization"])
+def test_what_is_no_refusal_is_raised(error, where):
+    class Broken(Share):
+        pass
+
+    def breaks(self, *args):
+        if args[-1] == 0.61:
+            raise error("here")
+        return getattr(Share, where)(self, *args)
+    setattr(Broken, where, breaks)
+    with pytest.raises(error, match="here"):
+        em(Broken(), 0.9, SHARES, accelerate=lambda model: Fixed(0.61))
+
+
+@pytest.mark.parametrize("accelerate", [True, 2, Fixed(0.5)])
+def test_accelerate_is_a_name_or_a_function(accelerate):
+    with pytest.raises(TypeError, match="accelerate must be a name, a function"):
+        em(Share(), 0.9, SHARES, accelerate=accelerate)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_forbidden_transitions_stay_forbidden(name):
+    from emlit.hmm import HMMModel, sample_chain
+    rng = np.random.default_rng(0)
+    A = np.array([[0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5]])
+    X = rng.normal(size=(300, 1))
+    X[:, 0] += 2 * sample_chain([1, 0, 0], 0.4 * A + 0.6 * np.eye(3), 300, rng)
+    start = np.array([1.0, 0, 0]), A, np.array([[-0.5], [2.0], [4.0]]), np.ones((3, 1, 1))
+    plain, quick = (em(HMMModel(Full()), start, X, accelerate=a) for a in (None, name))
+    assert never_falls(quick) and (quick.params[1][A == 0] == 0).all() and (quick.params[0] == start[0]).all()
+    np.testing.assert_allclose(quick.log_likelihood, plain.log_likelihood, rtol=0, atol=1e-5)
 
 
 def test_a_model_whose_m_step_fails_at_a_proposal():
@@ -407,7 +448,6 @@ def test_anderson_solves_a_linear_problem():
     rng = np.random.default_rng(5)
     L, end = np.diag(rng.uniform(0, 0.99, 5)), rng.normal(size=5)
     method, x, one = Anderson(Share()), np.zeros(5), np.ones(5)
-    method.left = 0
     for _ in range(9):
         image = end + L @ (x - end)
         more = method._further(x, image - x, one)
@@ -416,22 +456,91 @@ def test_anderson_solves_a_linear_problem():
     assert abs(np.linalg.matrix_power(L, 9) @ end).max() > 0.05
 
 
-def test_anderson_waits_longer_after_each_refusal():
-    method, one = Anderson(Share(), memory=10), np.ones(1)
-    def waits():
-        for n in range(1, 50):
-            if method._further(rng.normal(size=1), rng.normal(size=1), one) is not None:
-                return n
-    assert waits() == 3
-    lengths = []
-    for _ in range(6):
-        method.judged(False)
-        assert method.places == [] == method.residuals
-        lengths.append(waits())
-    assert lengths == [3, 7, 11, 11, 11, 11]
+class Ladder:
+    "A map with one rate, as a model: its image of x is rate * x."
+    spaces = "real"
+
+
+def asked(method, rate, rounds):
+    "Numbers of the rounds in which the accelerator has something to propose, plain rounds all the way."
+    x, when = np.array([1.0, -2.0]), []
+    for n in range(1, rounds + 1):
+        when += [n] * (method.propose(x, rate * x) is not None)
+        x = rate * x
+    return when
+
+
+@pytest.mark.parametrize("make, risk", [(Anderson, 1), (Squarem, 2)])
+def test_refusals_are_kept_to_a_seventh_of_the_rounds(make, risk):
+    method = make(Ladder())
+    assert method.risk == risk and asked(method, 0.9, 14 * risk)[0] == 7 * risk
+    for refusals in (1, 2, 3):
+        method = make(Ladder())
+        method.bounded = False
+        for _ in range(refusals):
+            method.judged(False)
+        assert method.lost == refusals * risk
+        assert 7 * risk * (refusals + 1) <= asked(method, 0.95, 60)[0] <= 7 * risk * (refusals + 1) + 1
+        method.judged(True)
+        assert method.lost == refusals * risk
+
+
+def test_anderson_with_one_pair_is_aitkens_formula():
+    method, one = Anderson(Ladder(), memory=1), np.ones(2)
+    assert method._further(np.array([1.0, -2.0]), -0.1 * np.array([1.0, -2.0]), one) is None
+    x = 0.9 * np.array([1.0, -2.0])
+    np.testing.assert_allclose(0.9 * x + method._further(x, -0.1 * x, one), np.zeros(2), atol=1e-8)
+
+
+def test_anderson_leaves_a_fast_run_alone():
+    assert asked(Anderson(Ladder()), 0.45, 30) == [] and asked(Anderson(Ladder()), 0.55, 30) == list(range(7, 31))
+
+
+def test_one_slow_move_of_the_last_two_is_enough():
+    method, one = Anderson(Ladder()), np.ones(2)
+    for x, f in [(np.zeros(2), np.ones(2)), (np.ones(2), -0.1 * np.ones(2))]:            # the first move leaves a tenth
+        assert method._further(x, f, one) is None
+    assert method._further(np.array([1.0, 2.0]), np.array([-0.1, -0.2]), one) is not None  # the second nine tenths
+    fast = Anderson(Ladder())
+    for x in (np.zeros(2), np.ones(2), np.array([1.0, 2.0])):
+        assert fast._further(x, 1 - 0.9 * x, one) is None
+
+
+def test_anderson_forgets_after_a_refusal():
+    method = Anderson(Share())
+    method._further(np.zeros(2), np.ones(2), np.ones(2))
     method.judged(True)
+    assert len(method.places) == 1
     method.judged(False)
-    assert waits() == 6
+    assert method.places == [] == method.residuals
+
+
+def quick_problem(seed):
+    "Small, with groups far apart: EM needs a handful of rounds."
+    rng = np.random.default_rng(seed)
+    k, d, n = int(rng.integers(2, 5)), int(rng.integers(1, 4)), int(rng.choice([60, 200]))
+    X = rng.normal(size=(n, d)) + rng.uniform(3, 8) * rng.normal(size=(k, d))[rng.integers(k, size=n)]
+    start = np.full(k, 1 / k), X[rng.choice(n, k, replace=False)], np.full(k, X.var())
+    return MixtureModel(Spherical()), start, X, 10.0 ** -rng.choice([3, 6, 9])
+
+
+def test_fast_runs_cost_little():
+    "Where less than half of the information is missing, never more than 1.2 times the E-steps."
+    fast = 0
+    for seed in range(60):
+        model, start, X, tol = quick_problem(seed)
+        try:
+            plain = em(model, start, X, tol=tol)
+            left = em(model, plain.params, X, tol=1e-12).log_likelihood - plain.history
+        except (ValueError, ArithmeticError):
+            continue                                                   # a spike
+        t = np.flatnonzero(left > 1e-7)[-1]
+        if t > 0 and left[t] < 0.25 * left[t - 1]:
+            fast += 1
+            for name in BOTH:
+                quick = em(model, start, X, tol=tol, accelerate=name)
+                assert quick.n_e_steps <= 1.2 * plain.n_e_steps and never_falls(quick)
+    assert fast > 20
 
 
 def test_anderson_remembers_so_much():
@@ -489,7 +598,7 @@ def test_rates_of_zero_take_no_coordinate():
 
 def test_lengths():
     r, v = np.array([1.0, 2.0]), np.array([-0.1, -0.5])
-    np.testing.assert_allclose([_step_length(r, v, s) for s in (1, 2, 3)], [5 / 1.1, 1.1 / 0.26, np.sqrt(5 / 0.26)])
+    np.testing.assert_allclose([_step_length(r, v, s) for s in (1, 2, 3)], [1.1 / 0.26, 5 / 1.1, np.sqrt(5 / 0.26)])
     assert [_step_length(r, -v, s) for s in (1, 2)] == [1, 1] and _step_length(r, 0 * v, 3) == 1
 
 
@@ -518,7 +627,7 @@ def test_names_and_classes_are_the_same(name, make):
     np.testing.assert_array_equal(by_name.history, by_class.history)
     assert make(model).propose(start, start) is None
     fewer = em(model, start, X, accelerate=partial(Squarem, scheme=2) if make is Squarem else partial(Anderson, memory=2))
-    assert fewer.n_e_steps != by_name.n_e_steps and abs(fewer.log_likelihood - by_name.log_likelihood) < 1e-6
+    assert not np.array_equal(fewer.history, by_name.history) and abs(fewer.log_likelihood - by_name.log_likelihood) < 1e-6
 
 
 # ---- models of later chapters --------------------------------------------------------------------
@@ -553,7 +662,7 @@ def test_rows_with_holes(name):
 def test_gaussian_mixture_takes_it(name, settings):
     X, _ = two_groups(2.5)
     plain, quick = (GaussianMixture(2, tol=1e-11, max_iter=5000, random_state=0, accelerate=a, **settings).fit(X) for a in (None, name))
-    assert quick.converged_ and quick.n_iter_ < plain.n_iter_ / 2
+    assert quick.converged_ and quick.n_iter_ < plain.n_iter_ / (2 if plain.n_iter_ > 100 else 1.5)
     assert abs(quick.lower_bound_ - plain.lower_bound_) * len(X) < 1e-4
     np.testing.assert_allclose(quick.score(X), plain.score(X), rtol=0, atol=1e-6)
 

@@ -715,7 +715,8 @@ MUTANTS = [
     # stream
     Mutant("blocks from the start of the file, header and all", "stream", "file.seek(offset)", "file.seek(0)"),
     Mutant("last block without its rows", "stream", "range(0, n, size)", "range(0, n - size, size)"),
-    Mutant("Parquet columns in the order of the file", "stream", "batch.select(columns) if columns else batch", "batch"),
+    Mutant("Parquet columns in the order of the file", "stream", "batch.select(columns) if columns else batch", "batch",
+           "this pyarrow gives the columns in the order asked for; its documentation does not promise it"),
     Mutant("state written over the file itself", "stream", "part = path.with_name(path.name + \".part\")", "part = path"),
     Mutant("file renamed before it is on the disk", "stream", "        os.fsync(file.fileno())\n", ""),
     Mutant("start not in the fingerprint", "stream", "\"start\": None if params is None else _digest(params)", "\"start\": None"),
