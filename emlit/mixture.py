@@ -203,14 +203,15 @@ def _climb(run, theta):
     except LikelihoodFell as error:
         run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
-# %% ../nbs/16_mixture.ipynb #deb017a6
+# %% ../nbs/16_mixture.ipynb #1c10f929
 def _best(runs, max_iter):
     "The run that climbed highest, with words about it and about those that collapsed."
     fits, lost = [run for run in runs if isinstance(run, _Run)], [run for run in runs if isinstance(run, CollapseError)]
     if not fits:
         words = f"all {len(runs)} starts collapsed; the first one: {lost[0]}" if len(runs) > 1 else str(lost[0])
         raise CollapseError(words, lost[0].component) from lost[0]
-    best = max(fits, key=lambda run: run.value)
+    top = max(run.value for run in fits)
+    best = next(run for run in fits if run.value >= top - 1e-9 * (1 + abs(top)))    # the first of equals, whatever the rounding
     if lost:
         warnings.warn(f"{len(lost)} of {len(runs)} starts collapsed and were left out; the first one: {lost[0]}", RuntimeWarning, stacklevel=3)
     for words in [*best.words, *filter(None, [best.stopped])]:
@@ -220,13 +221,15 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #65b4bd8f
+# %% ../nbs/16_mixture.ipynb #9d94f763
 def _check_numbers(name, values):
     "Raise where masked values or dates would be taken for numbers."
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values: leave out those rows, or fill the values in with {name}.filled()")
     if np.asarray(values).dtype.kind in "mM":
         raise ValueError(f"{name} holds dates or durations: turn them into numbers first, say days since a date, and leave out rows with NaT")
+    if np.asarray(values).dtype == object and any(type(value).__name__ == "NAType" for value in np.asarray(values).flat):
+        raise ValueError(f"{name} holds pandas' NA among Python objects: convert it first, with {name}.astype('Float64')")
 
 def _check_weight(sample_weight, X):
     "The weights of the rows as numbers, 1 where there are none."
@@ -408,7 +411,7 @@ _CONSTRAINTS = {
     "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"],
     "accelerate": [StrOptions({"squarem", "anderson"}), None]}
 
-# %% ../nbs/16_mixture.ipynb #88ab2f0a
+# %% ../nbs/16_mixture.ipynb #6bd70858
 class _MixtureHooks(_Criteria):
     "The hooks of the families that are not Gaussian."
     def _family(self, X):
@@ -416,7 +419,7 @@ class _MixtureHooks(_Criteria):
             return self.family
         if self.family != "categorical":
             return {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
-        return Categorical(self.parameters_[0].shape[-1] if hasattr(self, "parameters_") else _levels(X))
+        return Categorical(self.parameters_[0].shape[-1])
 
     def _kind(self):
         return f"family={self.family!r}"
@@ -424,7 +427,8 @@ class _MixtureHooks(_Criteria):
     def _model(self, X, weight, total):
         if (kind := getattr(self.family, "kind", None)) in GAUSSIANS:
             raise ValueError(f"family={self.family!r} is Gaussian: use GaussianMixture(covariance_type={kind!r}), which guards the widths")
-        return _Climbed(self._family(X), total)
+        anew = self.family == "categorical" and not (self.warm_start and hasattr(self, "parameters_"))
+        return _Climbed(Categorical(_levels(X)) if anew else self._family(X), total)
 
     def _theta(self):
         return self.weights_, *self.parameters_

@@ -469,3 +469,28 @@ def test_masked_values_and_dates_are_refused_everywhere():
         for dates in (np.array([["2020-01-01", "NaT"]] * 50, dtype="datetime64[D]"), np.ones((50, 2), dtype="timedelta64[s]")):
             with pytest.raises(ValueError, match="X holds dates or durations"):
                 method(dates)
+
+
+def test_a_second_fit_counts_the_levels_anew():
+    "More codes than in the first fit are no error."
+    few, more = np.array([[0], [1], [0], [1], [1]]), np.array([[0], [3], [2], [1], [1]])
+    fit = Mixture(1, family="categorical").fit(few)
+    np.testing.assert_allclose(fit.parameters_[0][0, 0], [.4, .6], rtol=1e-12)
+    np.testing.assert_allclose(fit.fit(more).parameters_[0][0, 0], [.2, .4, .2, .2], rtol=1e-12)
+    with pytest.raises(ValueError, match="codes are whole numbers from 0 to 3"):
+        fit.set_params(warm_start=True).fit(more + 1)
+
+
+def test_of_equal_starts_the_first_is_kept():
+    "A later start that is higher by rounding alone does not take its place."
+    runs = [mixture._Run.__new__(mixture._Run) for _ in range(3)]
+    for run, value in zip(runs, (-2000.0, -1126.3168323834127, -1126.3168323834125)):
+        run.value, run.words, run.stopped, run.converged = value, [], "", True
+    assert mixture._best(runs, 10) is runs[1]
+
+
+def test_pandas_na_among_objects_is_named():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1.0, pd.NA, 3.0, 4.0]}, dtype=object)
+    with pytest.raises(ValueError, match=r"X holds pandas' NA among Python objects: convert it first, with X.astype\('Float64'\)"):
+        Mixture(1).fit(frame)

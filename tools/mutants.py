@@ -215,7 +215,9 @@ MUTANTS = [
     Mutant("one piece for the sum of the pieces", "families", "            out += part\n", "            out[:] = part\n"),
     # mixture
     Mutant("tolerance in nats of the whole", "mixture", "settings.tol * model.total", "settings.tol"),
-    Mutant("worst start kept", "mixture", "best = max(fits, key", "best = min(fits, key"),
+    Mutant("worst start kept", "mixture", "top = max(run.value for run in fits)", "top = min(run.value for run in fits)"),
+    Mutant("of equal starts the one that rounding lifts", "mixture", "run.value >= top - 1e-9 * (1 + abs(top))", "run.value >= top"),
+    Mutant("levels of the first fit", "mixture", "if anew else self._family(X)", 'if not hasattr(self, "parameters_") and anew else self._family(X)'),
     Mutant("all starts alike", "mixture", "else self._begin(X, weight, rng, model, mapper)", "else self._begin(X, weight, check_random_state(0), model, mapper)"),
     Mutant("warm start forgotten", "mixture", "resume, runs, rng = self.warm_start and", "resume, runs, rng = not self.warm_start and"),
     Mutant("warm start with other settings", "mixture", "        if had != wanted:", "        if False:"),
@@ -334,8 +336,8 @@ MUTANTS = [
     Mutant("private file open to all while it is written", "keeping", "0o666 if mode is None else mode", "0o666"),
     Mutant("metadata requests written", "keeping", '{*settings, "_metadata_request"}', "settings"),
     Mutant("settings not validated", "keeping", "        value._validate_params()\n", "        pass\n"),
-    Mutant("fits in part accepted", "keeping", "if missing and (", "if False and ("),
-    Mutant("failed fits refused", "keeping", '({"converged_", *needed} - _BEFORE)', '{"converged_", *needed}'),
+    Mutant("fits in part accepted", "keeping", "if missing and marks", "if False and marks"),
+    Mutant("failed fits refused", "keeping", '{"converged_", *needed} - _BEFORE ', '{"converged_", *needed} '),
     Mutant("reports may be missing", "keeping", '"LinearRegression": f"{_REPORT} ', '"LinearRegression": f"'),
     # logistic
     Mutant("reference class left out of the softmax", "logistic", "full = np.concatenate([np.zeros((len(eta), 1)), eta], axis=1)", "full = np.concatenate([np.full((len(eta), 1), -1e9), eta], axis=1)"),
