@@ -91,7 +91,15 @@ def code(cell, following, pages):
     shown = {"code_prompt_show": summary, "code_prompt_hide": summary}
     if caption := re.match(r"\*Figure:\s*(.+?)\*", following, re.DOTALL):
         shown["image"] = {"alt": caption[1].replace("\n", " ")}
-    return {**cell, "source": text, "metadata": {"tags": tags, "mystnb": shown}}
+    return {**cell, "source": text, "metadata": {"tags": tags, "mystnb": shown}, "outputs": [linked(o, pages) for o in cell["outputs"]]}
+
+
+def linked(output, pages):
+    "An output with the links of its Markdown, if it has any, made local."
+    data = output.get("data", {})
+    if "text/markdown" not in data:
+        return output
+    return {**output, "data": {**data, "text/markdown": local_links("".join(data["text/markdown"]), pages)}}
 
 
 def toctrees(pages):
