@@ -411,15 +411,14 @@ _CONSTRAINTS = {
     "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"],
     "accelerate": [StrOptions({"squarem", "anderson"}), None]}
 
-# %% ../nbs/16_mixture.ipynb #6bd70858
+# %% ../nbs/16_mixture.ipynb #e8a869a4
 class _MixtureHooks(_Criteria):
     "The hooks of the families that are not Gaussian."
     def _family(self, X):
         if not isinstance(self.family, str):
             return self.family
-        if self.family != "categorical":
-            return {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
-        return Categorical(self.parameters_[0].shape[-1])
+        simple = {"poisson": Poisson, "bernoulli": Bernoulli}.get(self.family)
+        return simple() if simple else Categorical(self.parameters_[0].shape[-1])
 
     def _kind(self):
         return f"family={self.family!r}"
