@@ -221,15 +221,13 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #9d94f763
+# %% ../nbs/16_mixture.ipynb #65b4bd8f
 def _check_numbers(name, values):
     "Raise where masked values or dates would be taken for numbers."
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values: leave out those rows, or fill the values in with {name}.filled()")
     if np.asarray(values).dtype.kind in "mM":
         raise ValueError(f"{name} holds dates or durations: turn them into numbers first, say days since a date, and leave out rows with NaT")
-    if np.asarray(values).dtype == object and any(type(value).__name__ == "NAType" for value in np.asarray(values).flat):
-        raise ValueError(f"{name} holds pandas' NA among Python objects: convert it first, with {name}.astype('Float64')")
 
 def _check_weight(sample_weight, X):
     "The weights of the rows as numbers, 1 where there are none."

@@ -487,10 +487,3 @@ def test_of_equal_starts_the_first_is_kept():
     for run, value in zip(runs, (-2000.0, -1126.3168323834127, -1126.3168323834125)):
         run.value, run.words, run.stopped, run.converged = value, [], "", True
     assert mixture._best(runs, 10) is runs[1]
-
-
-def test_pandas_na_among_objects_is_named():
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"a": [1.0, pd.NA, 3.0, 4.0]}, dtype=object)
-    with pytest.raises(ValueError, match=r"X holds pandas' NA among Python objects: convert it first, with X.astype\('Float64'\)"):
-        Mixture(1).fit(frame)
