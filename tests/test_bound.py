@@ -1,19 +1,12 @@
 """The lower bound of emlit.bound: its mathematics against closed forms and brute force, its errors."""
-import warnings
 
 import numpy as np
 import pytest
 
+from strict import no_warnings  # noqa: F401, a fixture
 from emlit import bound
 from emlit.bound import entropy, kl_divergence, lower_bound, posterior
 from emlit.latent import assignments, log_marginal
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from strict import equal, quiet
 import emlit
 from emlit import GaussianMixture, Mixture, chains
 from emlit.chains import HMM, CategoricalHMM, GaussianHMM, PoissonHMM
@@ -37,16 +38,6 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
-
-
-def quiet(f):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return f()
 
 
 def chain(k, d, n, seed=0, scale=1.0):

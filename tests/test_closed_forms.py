@@ -1,5 +1,4 @@
 """Closed-form estimates from sufficient statistics: loops, other libraries, invariances, the families' layout, refusals."""
-import warnings
 from math import factorial
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.mixture._gaussian_mixture import _estimate_gaussian_parameters
 
+from strict import equal, no_warnings  # noqa: F401, a fixture
 import emlit.closed_forms as closed_forms
 from emlit import families
 from emlit.closed_forms import (
@@ -17,17 +17,6 @@ from emlit.likelihood import numerical_gradient
 KINDS = ["full", "tied", "diag", "spherical"]
 FAMILIES = ["bernoulli", "poisson", "exponential", "categorical", *KINDS]
 N, D, K = 60, 3, 4
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
 
 
 def sample(family, n=N, d=D, seed=1):

@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from strict import equal, no_warnings  # noqa: F401, a fixture
 from emlit import conditional, load, save
 from emlit.conditional import GaussianMixtureImputer, Pooled, pool
 from emlit.data import load_faithful
@@ -21,17 +22,6 @@ from emlit.gmm import full_covariances
 
 KINDS = ["full", "tied", "diag", "spherical"]
 X = load_faithful().X
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
 
 
 def mixture(kind, d=3, k=3, seed=0, offset=0.0, scale=1.0):

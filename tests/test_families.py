@@ -1,7 +1,6 @@
 """Exponential families and their mixtures in emlit.families: densities, moments, rounds of EM, digits, weights, errors."""
 import pickle
 import tracemalloc
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -10,6 +9,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 from scipy.stats import bernoulli, gamma, multivariate_normal, poisson
 
+from strict import equal, no_warnings  # noqa: F401, a fixture
 from emlit import families, gmm
 from emlit.bound import posterior
 from emlit.data import load_faithful
@@ -20,17 +20,6 @@ from emlit.likelihood import numerical_gradient
 TYPES = ["full", "tied", "diag", "spherical"]
 X = load_faithful().X
 K, D, N = 3, 4, 700
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
 
 
 def gaussian(kind, k=K, d=D, seed=1):

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
 from emlit import GaussianMixture, Mixture, Prior, gaussian, mixture
 from emlit.data import load_faithful
 from emlit.families import GAUSSIANS, MixtureModel
@@ -29,17 +30,6 @@ FITTED = ["weights_", "means_", "covariances_", "precisions_", "precisions_chole
 X = load_faithful().X
 
 
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
-
-
 def same_fit(a, b, rtol=1e-10, atol=0.0):
     for name in FITTED:
         equal(getattr(a, name), getattr(b, name), rtol=rtol, atol=atol)
@@ -49,12 +39,6 @@ def groups(seed=0):
     "Two groups in three columns."
     rng = np.random.default_rng(seed)
     return np.vstack([rng.normal(size=(300, 3)), rng.normal(size=(200, 3)) * [.5, 1, 2] + [4, 2, 0]])
-
-
-def quiet(f):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return f()
 
 
 def log_likelihood(theta, rows, kind="full"):

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from strict import equal
 from emlit import gmm
 from emlit.data import load_faithful
 from emlit.em import EMResult, Tracer, e_step, em, in_blocks
@@ -31,10 +32,6 @@ def no_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib|dateutil|pyparsing")
         yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
 
 
 def guess(kind="full"):

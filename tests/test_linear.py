@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
 
+from strict import equal, no_warnings  # noqa: F401, a fixture
 import emlit.linear as linear
 from emlit.data import load_faithful
 from emlit.likelihood import numerical_gradient
@@ -21,17 +22,6 @@ NIST = Path(__file__).parent / "nist"
 DEGREE = {"filip": 10, "pontius": 2, "norris": 1, **{f"wampler{i}": 5 for i in range(1, 6)}}
 SETS = ["norris", "pontius", "longley", "wampler1", "wampler2", "wampler3", "wampler4", "wampler5", "filip"]
 EPS = np.finfo(float).eps
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
 
 
 def nist(name):

@@ -1,6 +1,5 @@
 """Rows with holes: the E-step by pattern, the fit of mixtures to arrays with NaN, and what is refused."""
 import tracemalloc
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
 from emlit import GaussianMixture, missing, mixture
 from emlit.em import e_step, em
 from emlit.families import GAUSSIANS, MixtureModel, Poisson, _moments, _Natural, _theta, _Whitened
@@ -21,23 +21,6 @@ from emlit.gmm import CollapseError, full_covariances
 from emlit.missing import Holes, conditionals, expected_by_row, given_observed, group_patterns, load_murray
 
 KINDS, NAN = list(GAUSSIANS), np.nan
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
-
-
-def quiet(f):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return f()
 
 
 def some_theta(k, d, kind, seed=0):

@@ -17,26 +17,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
 from emlit import GaussianMixture, Mixture, mixture
 from emlit.families import GAUSSIANS, Bernoulli, Categorical, Family, Poisson
 from emlit.gmm import CollapseError
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def equal(actual, desired, rtol=1e-10, **kwargs):
-    np.testing.assert_allclose(actual, np.asarray(desired, dtype=float), rtol=rtol, strict=True, **kwargs)
-
-
-def quiet(f):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return f()
 
 
 # ---- starts --------------------------------------------------------------------------------------
