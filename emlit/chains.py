@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HMM', 'PoissonHMM', 'CategoricalHMM', 'GaussianHMM']
 
-# %% ../nbs/32_chains.ipynb #1d2bc35a
+# %% ../nbs/32_chains.ipynb #98d78832
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +24,7 @@ from .families import GAUSSIANS, Bernoulli, Categorical, Family, Poisson, _theta
 from .gaussian import _check_range, _gaussian_start, _scatter_sums
 from .gmm import _factors, full_covariances
 from .hmm import HMMModel, chains_in_blocks, forward_backward, sample_chain, sequence_log_likelihoods, viterbi
-from .mixture import _HISTORY, _best, _climb, _levels, _owners, _Single, _Starting
+from .mixture import _HISTORY, _best, _climb, _levels, _opened, _owners, _Single, _Starting, _Table
 
 # %% ../nbs/32_chains.ipynb #cdc5454b
 def _checked_lengths(lengths, n):
@@ -85,14 +85,14 @@ def _prior(name, value, shape, least=1):
         raise ValueError(f"{name} holds {array.min():g}, and must not be below {least}, which is maximum likelihood")
     return array
 
-# %% ../nbs/32_chains.ipynb #8d10c6e5
+# %% ../nbs/32_chains.ipynb #058c3496
 class _Prior(HMMModel):
     "What an estimator adds to a hidden Markov model: priors, and the blocks that it runs over."
     total = 1.0                                                    # `tol` is a gain of all rows together
 
-    def __init__(self, family, settings, X):
+    def __init__(self, family, settings, table):
         super().__init__(family)
-        self.settings, self.k, self.n = settings, settings.n_components, len(X)
+        self.settings, self.k, self.n = settings, settings.n_components, table.total
         self.start_prior = _prior("startprob_prior", settings.startprob_prior, (self.k,))
         self.transition_prior = _prior("transmat_prior", settings.transmat_prior, (self.k, self.k))
 
@@ -159,7 +159,7 @@ def _drawn_transitions(k, rng):
     "Rows halfway between uniform ones and random ones, shape (k, k)."
     return 0.5 / k + 0.5 * rng.dirichlet(np.ones(k), size=k)
 
-# %% ../nbs/32_chains.ipynb #476d2875
+# %% ../nbs/32_chains.ipynb #b1f51ff0
 class _Series(_Starting):
     "How any chain reads its rows and lengths."
     warm_start, verbose_interval, accelerate, _all_finite = False, 1, None, "allow-nan"    # what chapter 16 asks for
@@ -179,6 +179,12 @@ class _Series(_Starting):
             raise ValueError(f"row {int(np.argmax(some))} of X is missing (NaN) in part: only GaussianHMM takes such rows; here a row is whole or missing "
                              "as a whole, so fill the others in, or leave out columns")
         return X, _checked_lengths(lengths, len(X))
+
+    def _table(self, X, told):
+        X, lengths = self._series(X, told[1], told[0], ensure_min_samples=2)
+        if (seen := len(_seen(X))) < self.n_components:
+            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
+        return _Table(X, lengths)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -212,7 +218,7 @@ class _Setting(_Series):
     def _shapes(self, d):
         return {"s": (self.n_components,), "t": (self.n_components,) * 2}
 
-# %% ../nbs/32_chains.ipynb #d59c47d3
+# %% ../nbs/32_chains.ipynb #15433e88
 class _Checking(_Setting):
     "The same, checked."
     def _checked_params(self, values, family, d):
@@ -230,13 +236,13 @@ class _Checking(_Setting):
         check_is_fitted(self, list(self._names.values()))
         return self._checked_params({letter: self._values(letter) for letter in self._names}, self._family(), getattr(self, "n_features", None))
 
-    def _levels(self, rows):
+    def _levels(self, table):
         "How many codes there are, by what is set, or by the rows of a fit that draws it."
-        if hasattr(self, self._names["e"]) and (rows is None or "e" not in self.init_params):
+        if hasattr(self, self._names["e"]) and (table is None or "e" not in self.init_params):
             return np.shape(self._values("e")[0])[-1]
-        return _levels(rows)
+        return _levels(table.range()[1].max())
 
-# %% ../nbs/32_chains.ipynb #8f8edb13
+# %% ../nbs/32_chains.ipynb #e8b776ac
 class _Drawing(_Checking):
     "Where any chain starts."
     def _there(self):
@@ -255,7 +261,6 @@ class _Drawing(_Checking):
         "The family's parameters, from a start as in chapter 16."
         rows, R = _owners(rows, None, self.n_components, "kmeans", rng)
         R, columns = .9 * R + .1 * R.mean(axis=1, keepdims=True), np.ascontiguousarray(rows.T, dtype=float)
-        model.family.check(columns)
         return model.family.parameters(np.array([model.family.sums(columns, r) for r in R.T]))
 
 # %% ../nbs/32_chains.ipynb #6b718bae
@@ -283,17 +288,14 @@ class _Words(_Drawing):
             yield (f"states {last.tolist()} of {k} are never left: no series goes on from there, so that their rows of transmat_ stay as they were. Give "
                    "longer series or a transmat_prior above 1, or ignore this if they are meant to end a series"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #4de381c8
+# %% ../nbs/32_chains.ipynb #ba00100f
 class _ChainFit(_Words):
     "How any chain is fitted."
     def fit(self, X, y=None, lengths=None):
         "Fit to the rows of X, which are series of these lengths: EM from `n_init` starts, of which the best is kept."
         self._validate_params()
         self._check_letters()
-        X, lengths = self._series(X, lengths, y, ensure_min_samples=2)
-        if (seen := len(_seen(X))) < self.n_components:
-            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
-        best = _best(self._runs(X, lengths), 0)
+        best = _best(self._runs(_opened(X, self, (y, lengths))), 0)
         self.converged_, self.n_iter_, self.n_parameters_ = best.converged, best.rows[-1][0], best.free
         self.history_ = np.array(best.rows, dtype=_HISTORY)
         self._store(best.step.params)
@@ -416,7 +418,7 @@ _CHAIN_CONSTRAINTS = {
     "algorithm": [StrOptions({"viterbi", "map"})], "params": [str], "init_params": [str], "random_state": ["random_state"],
     "verbose": ["verbose"], "n_jobs": [None, Integral], "progress": ["boolean"]}
 
-# %% ../nbs/32_chains.ipynb #6ade06b6
+# %% ../nbs/32_chains.ipynb #92ee62c0
 class HMM(_Judging):
     """Hidden Markov model with emissions of any family, fitted by EM (Baum-Welch). Fitted: `startprob_`, `transmat_`, and `parameters_`, a tuple
     with the family's parameters, such as rates or probabilities of shape (k, d), or (k, d, levels) for categories.
@@ -459,15 +461,16 @@ class HMM(_Judging):
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
 
-    def _family(self, rows=None):
+    def _family(self, table=None):
         if not isinstance(self.family, str):
             return self.family
-        return Categorical(self._levels(rows)) if self.family == "categorical" else {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
+        return Categorical(self._levels(table)) if self.family == "categorical" else {"poisson": Poisson, "bernoulli": Bernoulli}[self.family]()
 
-    def _model(self, X, lengths, total):
+    def _model(self, table):
         if (kind := getattr(self.family, "kind", None)) in GAUSSIANS:
             raise ValueError(f"family={self.family!r} is Gaussian: use GaussianHMM(covariance_type={kind!r}), which guards the widths")
-        return _Climbing(self._family(_seen(X)), self, X)
+        (family := self._family(table)).check(table.witnesses())
+        return _Climbing(family, self, table)
 
     def _store(self, params):
         super()._store(params)
@@ -485,7 +488,7 @@ class _PoissonChain(_Climbing):
         "The middle of (32.4)."
         return float((xlogy(self.settings.lambdas_prior, np.maximum(theta[0], 1e-300)) - self.settings.lambdas_weight * theta[0]).sum())
 
-# %% ../nbs/32_chains.ipynb #b6ff6cec
+# %% ../nbs/32_chains.ipynb #4901fcc3
 class PoissonHMM(_Judging):
     """Hidden Markov model of counts: independent Poissons in each column. Fitted: `startprob_`, `transmat_`, `lambdas_` (rates, shape (k, d)).
 
@@ -517,20 +520,21 @@ class PoissonHMM(_Judging):
         "Number of columns."
         return np.atleast_2d(_checked("lambdas_", self.lambdas_, "positive")).shape[1]
 
-    def _family(self, rows=None):
+    def _family(self, table=None):
         return Poisson()
 
-    def _model(self, X, lengths, total):
-        return _PoissonChain(Poisson(), self, X)
+    def _model(self, table):
+        Poisson().check(table.witnesses())
+        return _PoissonChain(Poisson(), self, table)
 
     def _shapes(self, d):
         return super()._shapes(d) | {"l": (self.n_components, d)}
 
-# %% ../nbs/32_chains.ipynb #9a64e544
+# %% ../nbs/32_chains.ipynb #233c239f
 class _CategoricalChain(_Climbing):
     "Shares of the codes with a Dirichlet prior, by (32.2)."
-    def __init__(self, family, settings, X):
-        super().__init__(family, settings, X)
+    def __init__(self, family, settings, table):
+        super().__init__(family, settings, table)
         self.prior = _prior("emissionprob_prior", settings.emissionprob_prior, (self.k, family.levels))[:, None]
 
     def expectation(self, params):
@@ -555,7 +559,7 @@ class _CategoricalChain(_Climbing):
         "Of the Dirichlet."
         return _log_dirichlet(theta[0], self.prior)
 
-# %% ../nbs/32_chains.ipynb #7a097a24
+# %% ../nbs/32_chains.ipynb #e1efc2ab
 class _CodeNames(_Judging):
     "What is special about codes: for the engine they are one column of several possible ones, hence the axis that comes and goes."
     _names = {"s": "startprob_", "t": "transmat_", "e": "emissionprob_"}
@@ -570,14 +574,14 @@ class _CodeNames(_Judging):
         super()._store(params)
         self.emissionprob_ = params[2][:, 0]
 
-    def _family(self, rows=None):
-        return Categorical(self.n_features or self._levels(rows))
+    def _family(self, table=None):
+        return Categorical(self.n_features or self._levels(table))
 
-    def _model(self, X, lengths, total):
-        if X.shape[1] != 1:
-            raise ValueError(f"X has {X.shape[1]} columns, and CategoricalHMM takes one, with a code in each row: use HMM(family='categorical') for several")
-        (family := self._family(_seen(X))).check(_seen(X).T)
-        return _CategoricalChain(family, self, X)
+    def _model(self, table):
+        if (d := table.X.shape[1]) != 1:
+            raise ValueError(f"X has {d} columns, and CategoricalHMM takes one, with a code in each row: use HMM(family='categorical') for several")
+        (family := self._family(table)).check(table.witnesses())
+        return _CategoricalChain(family, self, table)
 
     def _draw(self, rows, rng, model):
         shares = np.bincount(rows[:, 0].astype(int), minlength=model.family.levels) / len(rows)
@@ -612,7 +616,7 @@ class CategoricalHMM(_CodeNames):
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
         self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
 
-# %% ../nbs/32_chains.ipynb #db0681eb
+# %% ../nbs/32_chains.ipynb #b0534e23
 def _in_floors(covariances, floor):
     "The covariances in units of the floor, and those units, shape (d, d)."
     units = np.sqrt(floor)[:, None] * np.sqrt(floor)
@@ -627,11 +631,12 @@ def _floored(covariances, kind, floor):
     low = (values < 1).any(axis=-1)[..., None, None]
     return np.where(low, (vectors * np.maximum(values, 1)[..., None, :]) @ vectors.mT * units, covariances) if low.any() else covariances
 
-def _floor(rows, min_covar):
+def _floor(table, min_covar):
     "The floor of each column, shape (d,), or a `ValueError` for columns that have no width."
-    if (empty := np.isnan(rows).all(axis=0)).any():
+    rows, (low, high) = _seen(table.X), table.range()
+    if (empty := np.isnan(low)).any():
         raise ValueError(f"column {int(np.argmax(empty))} of X is missing (NaN) in every row: leave it out")
-    largest = _check_range(np.nanmin(rows, axis=0).astype(float), np.nanmax(rows, axis=0).astype(float))
+    largest = _check_range(low, high)
     variances = np.nanvar(rows, axis=0, dtype=float)
     if min_covar is not None:
         return np.maximum(min_covar, 1e-12 * variances)                # where the digits end
@@ -640,16 +645,16 @@ def _floor(rows, min_covar):
                          "leave the column out, or give min_covar, a variance in squared units of X")
     return 1e-6 * variances
 
-# %% ../nbs/32_chains.ipynb #f7a89468
+# %% ../nbs/32_chains.ipynb #b43804c0
 def _covariance_shape(kind, k, d):
     "The shape of covariances of this type."
     return {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
 
 class _GaussianPrior(_Climbing):
     "Means and covariances with prior (32.6)."
-    def __init__(self, settings, X, floor):
-        self.kind, self.floor, k, d = settings.covariance_type, floor, settings.n_components, X.shape[1]
-        super().__init__(GAUSSIANS[self.kind], settings, X)
+    def __init__(self, settings, table, floor):
+        self.kind, self.floor, k, d = settings.covariance_type, floor, settings.n_components, table.X.shape[1]
+        super().__init__(GAUSSIANS[self.kind], settings, table)
         matrix, psi = self.kind in ("full", "tied"), settings.covars_prior
         self.unit = d if self.kind == "spherical" else 1                # columns that share a variance
         self.mean, self.pull = _prior("means_prior", settings.means_prior, (k, d), -np.inf), np.full(k, float(settings.means_weight))
@@ -723,14 +728,14 @@ class _GaussianNames(_Judging):
         k = self.n_components
         return super()._shapes(d) | {"m": (k, d), "c": _covariance_shape(self.covariance_type, k, d)}
 
-# %% ../nbs/32_chains.ipynb #b792de8b
+# %% ../nbs/32_chains.ipynb #9b5798f7
 class _GaussianHooks(_GaussianNames):
     "What is special about Gaussians."
-    def _family(self, rows=None):
+    def _family(self, table=None):
         return GAUSSIANS[self.covariance_type]
 
-    def _model(self, X, lengths, total):
-        return _GaussianChain(self, X, _floor(_seen(X), self.min_covar))
+    def _model(self, table):
+        return _GaussianChain(self, table, _floor(table, self.min_covar))
 
     def _draw(self, rows, rng, model):
         kind, whole = self.covariance_type, rows[~np.isnan(rows).any(axis=1)]

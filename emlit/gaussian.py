@@ -175,16 +175,16 @@ def _mode(prior, new, total, kind):
              prior.mean + away * (counts / (counts + kappa))[:, None], sums / (unit * each + extra))
     return theta, (weights * (total + extra) if kind == "tied" else counts + extra / unit) / total
 
-# %% ../nbs/17_gaussian.ipynb #37580eaa
+# %% ../nbs/17_gaussian.ipynb #60127555
 def _overall(X, weight, kind):
     "Mean and covariance of all rows; the covariance is a matrix for full and tied."
     each = np.broadcast_to(1.0, (len(X), 1)) if weight is None else weight[:, None]
     _, (mean,), C = _gaussian_start(X, each, "tied" if kind in ("full", "tied") else kind)
     return mean, C
 
-def _resolved(prior, X, weight, k, kind, reg_covar=0.0, overall=_overall):
-    "The same prior with nothing left open, for these data, of which `overall` gives mean and covariance."
-    d, (mean, C) = X.shape[1], overall(X, weight, kind)
+def _resolved(prior, X, weight, k, kind, reg_covar=0.0, overall=None):
+    "The same prior with nothing left open, for these data, of which `overall` is mean and covariance."
+    d, (mean, C) = X.shape[1], overall or _overall(X, weight, kind)
     scale = C.reshape({"full": (d, d), "tied": (d, d), "diag": (d,), "spherical": ()}[kind]) / k**(2 / d)
     if prior.scale is not None:
         scale = _given_scale(prior.scale, scale.shape)
@@ -247,7 +247,7 @@ class _Guarded(_Climbed):
         plain = step.log_likelihood - credit * step.expected.weight - prior
         return replace(step, params=theta, expected=replace(step.expected, log_likelihood=plain)), plain + prior
 
-# %% ../nbs/17_gaussian.ipynb #ad485207
+# %% ../nbs/17_gaussian.ipynb #ef4248b4
 class _Bounded(_Guarded):
     "The E-step and the M-step of it."
     def expectation(self, params):
@@ -267,7 +267,7 @@ class _Bounded(_Guarded):
         shares = new[0]
         if self.prior:
             new[1][lost] = self.prior.mean
-            new, shares = _mode(self.prior, new, self.total, kind)
+            new, shares = _mode(self.prior, new, expected.weight, kind)
         amount = self.reg_covar + _noise(new, old, kind, *expected.statistics)
         new = (*new[:2], _widened(new[2], kind, amount))
         return self.begin(new)[0], credit + _price(shares, new, old, kind, amount)
@@ -362,7 +362,7 @@ def _start_from(rows, R, model):
     weights, means, C = _mode(model.prior, theta, R.sum(), model.kind)[0] if model.prior else theta
     return weights, means, _widened(C, model.kind, np.full(means.shape, model.reg_covar))
 
-# %% ../nbs/17_gaussian.ipynb #5213ccc5
+# %% ../nbs/17_gaussian.ipynb #e3a68c0e
 class _GaussianModel(_Criteria):
     "What a Gaussian mixture is made of."
     def _family(self, X):
@@ -371,15 +371,15 @@ class _GaussianModel(_Criteria):
     def _kind(self):
         return f"covariance_type={self.covariance_type!r}"
 
-    def _model(self, X, weight, total):
-        largest = _check_range(np.fmin.reduce(X, axis=0).astype(float), np.fmax.reduce(X, axis=0).astype(float))    # past any NaN
-        resolution = (np.finfo(X.dtype).eps * largest)**2 * (self.reg_covar == 0)     # above 0, the floor is width enough
+    def _model(self, table):
+        X, weight, kind = table.X, table.weight, self.covariance_type
+        resolution = (np.finfo(X.dtype).eps * _check_range(*table.range()))**2 * (self.reg_covar == 0)     # above 0, the floor is width enough
         prior = Prior() if isinstance(self.prior, str) else self.prior
-        self.prior_ = prior and _resolved(prior, X, weight, self.n_components, self.covariance_type, self.reg_covar, self._overall)
-        return _Bounded(self.covariance_type, total, self.reg_covar, resolution, self.prior_)
+        self.prior_ = prior and _resolved(prior, X, weight, self.n_components, kind, self.reg_covar, self._overall(table))
+        return _Bounded(kind, table.total, self.reg_covar, resolution, self.prior_)
 
-    def _overall(self, X, weight, kind):
-        return _overall(X, weight, kind)
+    def _overall(self, table):
+        return _overall(table.X, table.weight, self.covariance_type)
 
     def _theta(self):
         return self.weights_, self.means_, self.covariances_
@@ -432,11 +432,11 @@ def _close(run, placed, allowed, error):
                          f"(n_restarts={allowed}); the best attempt is kept. Look for repeated rows, rows far from all others and constant or copied columns, or "
                          "use fewer components")
 
-# %% ../nbs/17_gaussian.ipynb #53ebee9b
+# %% ../nbs/17_gaussian.ipynb #15a97a31
 class _Restarting(_Gaussian):
     "A run that gives its components a second chance."
     def _climb(self, run, theta, rng):
-        spent, placed, ends, error = np.zeros(len(run.X), dtype=bool), [], [], None
+        spent, placed, ends, error = np.zeros(len(run.table.X), dtype=bool), [], [], None
         while theta is not None:
             try:
                 _climb(run, theta)
@@ -447,7 +447,7 @@ class _Restarting(_Gaussian):
                 k, error = caught.component, caught
             last, theta = run.step.params if run.step else theta, None
             if k is not None and len(placed) < self.n_restarts:
-                theta = _placed_anew(last, k, self.covariance_type, run.X, run.weight, spent, rng)
+                theta = _placed_anew(last, k, self.covariance_type, run.table.X, run.table.weight, spent, rng)
             if theta is not None:
                 placed.append(k)
                 run.again()

@@ -389,7 +389,7 @@ def _counts(self, X):
         raise ValueError("no row of X holds a value to judge the fit by: pass rows in which something was observed")
     return counts
 
-# %% ../nbs/30_missing.ipynb #9c1bde58
+# %% ../nbs/30_missing.ipynb #877b45dc
 def _by_columns(X, weight):
     "Mean, variance and weight of what was observed in each column."
     holes, w = np.isnan(X), np.ones(len(X)) if weight is None else weight
@@ -411,8 +411,9 @@ def _one_gaussian(X, weight, rounds=200):
 _overall_of_complete = _overall
 
 @_method_of(GaussianMixture)
-def _overall(self, X, weight, kind):
+def _overall(self, table):
     "Mean and covariance of all rows, of which some may have holes."
+    X, weight, kind = table.X, table.weight, self.covariance_type
     if not np.isnan(X).any():
         return _overall_of_complete(X, weight, kind)
     if kind in ("full", "tied"):

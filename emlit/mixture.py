@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['Mixture']
 
-# %% ../nbs/16_mixture.ipynb #5b7588c2
+# %% ../nbs/16_mixture.ipynb #99c7408f
 import os
 import warnings
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, singledispatch
 from numbers import Integral, Real
 from threading import Lock
 
@@ -137,13 +138,25 @@ def _spread(jobs):
             os.sched_setaffinity(0, {next(free)})
     return take
 
-# %% ../nbs/16_mixture.ipynb #e0cffcd6
+# %% ../nbs/16_mixture.ipynb #6f80d407
+def _ahead(pool, jobs):
+    "A `map` that hands the pool no more than a few items before they are asked for."
+    def mapper(function, items):
+        waiting = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    return mapper
+
 @contextmanager
 def _mapper(n_jobs):
-    "`map`, or that of a pool of threads; the libraries inside use one thread each."
+    "`map`, or one by a pool of threads; the libraries inside use one thread each."
     jobs = effective_n_jobs(n_jobs)
     with _Single(), ThreadPoolExecutor(jobs, initializer=_spread(jobs)) as pool:
-        yield map if jobs == 1 else pool.map
+        yield map if jobs == 1 else _ahead(pool, jobs)
 
 # %% ../nbs/16_mixture.ipynb #c643a864
 class _Climbed(MixtureModel):
@@ -164,11 +177,31 @@ class _Climbed(MixtureModel):
         "The step with the mixture's own parameters and log-likelihood, and the value that was climbed."
         return step, step.log_likelihood
 
-# %% ../nbs/16_mixture.ipynb #e61d60c4
+# %% ../nbs/16_mixture.ipynb #098a8c3a
+class _Table:
+    "Rows in memory and their weights: what a fit asks of its data. X are rows to start from, here all of them."
+    def __init__(self, X, weight=None):
+        self.X, self.weight = X, weight
+        self.total = float(len(X) if weight is None else weight.sum())
+
+    def range(self):
+        "The smallest and the largest value of each column, past any NaN, as floats."
+        return np.fmin.reduce(self.X, axis=0).astype(float), np.fmax.reduce(self.X, axis=0).astype(float)
+
+    def witnesses(self):
+        "Columns that show all that a family may object to: here those of all rows but the missing ones."
+        gone = np.isnan(self.X).any(axis=1)
+        return self.X[~gone].T if gone.any() else self.X.T
+
+    def passes(self, model, mapper):
+        "What the driver runs over, and how it maps."
+        return model.blocks(self.X, self.weight), mapper
+
+# %% ../nbs/16_mixture.ipynb #2a3790d9
 class _Run:
     "One run from one start: a callback that keeps the rounds and shows them as the estimator's settings ask."
-    def __init__(self, settings, model, X, weight, mapper, number):
-        self.settings, self.model, self.X, self.weight, self.mapper = settings, model, X, weight, mapper
+    def __init__(self, settings, model, table, passes, number):
+        self.settings, self.model, self.table, (self.data, self.mapper), self.number = settings, model, table, passes, number
         self.rows, self.step, self.value, self.converged, self.words = [], None, -np.inf, False, []
         self.first, self.clock, self.tol, self.stopped = 0, 0.0, settings.tol * model.total, ""
         self.bar = ProgressBar(total=settings.max_iter, desc=f"start {number}", disable=not settings.progress)
@@ -189,17 +222,23 @@ class _Run:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
         self.step, self.converged, self.stopped = None, False, ""
 
-# %% ../nbs/16_mixture.ipynb #4d0e2adb
-def _climb(run, theta):
-    "Rounds of EM from `theta`, as many as the run has left; with none left, the log-likelihood there."
-    left, params = run.settings.max_iter - run.first, run.model.begin(theta)
-    data = run.model.blocks(run.X, run.weight)
-    try:
+    def climb(self, params, callbacks=()):
+        "Rounds of EM, as many as are left; with none left, the log-likelihood here. No warning, as only that of the best run matters: see _best."
+        callbacks, settings, left = [self, *callbacks], self.settings, self.settings.max_iter - self.first
         if left < 1:
-            run(Step(0, params, e_step(run.model, params, data, run.mapper), 0.0))
-        else:                                                # no warning here, as only that of the best run matters: see _best
-            run.converged = em(run.model, params, data, tol=run.tol, max_iter=left, callbacks=[run], mapper=run.mapper, warn=False,
-                               accelerate=run.settings.accelerate).converged
+            step = Step(0, params, e_step(self.model, params, self.data, self.mapper), 0.0)
+            for callback in callbacks:
+                callback(step)
+        else:
+            self.converged = em(self.model, params, self.data, tol=self.tol, max_iter=left, callbacks=callbacks, mapper=self.mapper, warn=False,
+                                accelerate=settings.accelerate).converged
+
+# %% ../nbs/16_mixture.ipynb #51a86071
+def _climb(run, theta):
+    "Rounds of EM from `theta`."
+    params = run.model.begin(theta)
+    try:
+        run.climb(params)
     except LikelihoodFell as error:
         run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
@@ -237,7 +276,7 @@ def _check_weight(sample_weight, X):
         raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
     return weight
 
-# %% ../nbs/16_mixture.ipynb #abfb3eca
+# %% ../nbs/16_mixture.ipynb #e7f7d9bc
 class _Reading(DensityMixin, BaseEstimator):
     "How any mixture reads its rows."
     _all_finite = True
@@ -252,7 +291,7 @@ class _Reading(DensityMixin, BaseEstimator):
     def _counts(self, X):
         return 1.0
 
-    def _rows(self, X, sample_weight):
+    def _table(self, X, sample_weight):
         X, weight = self._numbers(X, ensure_min_samples=2), None
         if sample_weight is not None:
             weight = _check_weight(sample_weight, X)
@@ -262,9 +301,14 @@ class _Reading(DensityMixin, BaseEstimator):
         if len(X) < self.n_components:
             raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(X)}"
                              + " with a weight above 0" * (weight is not None))
-        return X, weight
+        return _Table(X, weight)
 
-# %% ../nbs/16_mixture.ipynb #e980b64e
+@singledispatch
+def _opened(X, settings, extra):
+    "The table of X for a fit with these settings, and with what comes with X: the weights of its rows. Chapters 40 and 41 open other kinds of X."
+    return settings._table(X, extra)
+
+# %% ../nbs/16_mixture.ipynb #016fa50e
 _HISTORY = [("iteration", int), ("seconds", float), ("log_likelihood", float)]
 
 class _Fitting(_Reading):
@@ -272,8 +316,7 @@ class _Fitting(_Reading):
     def fit(self, X, y=None, sample_weight=None):
         "Fit to the rows of X, which count by `sample_weight`: EM from `n_init` starts, of which the best is kept."
         self._validate_params()
-        X, weight = self._rows(X, sample_weight)
-        best = _best(self._runs(X, weight), self.max_iter)
+        best = _best(self._runs(_opened(X, self, sample_weight)), self.max_iter)
         self.converged_, self.n_iter_ = best.converged, best.rows[-1][0]
         self.history_ = np.array(best.rows, dtype=_HISTORY)
         means = self.history_["log_likelihood"] / best.model.total
@@ -290,11 +333,11 @@ class _Fitting(_Reading):
         if self.verbose:
             print(words)
 
-# %% ../nbs/16_mixture.ipynb #fbd59cbd
+# %% ../nbs/16_mixture.ipynb #159631f0
 class _Resuming(_Fitting):
     "How a fit goes on from the last one."
-    def _resumed(self, X):
-        theta, wanted = self._theta(), (self._kind(), self.n_components, X.shape[1])
+    def _resumed(self, table):
+        theta, wanted = self._theta(), (self._kind(), self.n_components, table.X.shape[1])
         had = (getattr(self, "_fitted_as", wanted[0]), *theta[1].shape[:2])
         if had != wanted:
             raise ValueError("warm_start=True goes on from the last fit, which had {}, {} components and {} columns, not {}, {} and {}: "
@@ -325,19 +368,20 @@ class _Beginning(_Resuming):
                 return _tried(model, self._start(X, weight, np.random.RandomState(seed), model), some)
         return max(mapper(attempt, seeds), key=lambda tried: tried[0])[1]
 
-# %% ../nbs/16_mixture.ipynb #510cb018
+# %% ../nbs/16_mixture.ipynb #cbd26b27
 class _Starting(_Beginning):
     "How any mixture is started, as often as asked."
-    def _runs(self, X, weight):
+    def _runs(self, table):
         resume, runs, rng = self.warm_start and hasattr(self, "converged_"), [], check_random_state(self.random_state)
         with _mapper(self.n_jobs) as mapper:
-            model = self._model(X, weight, len(X) if weight is None else weight.sum())
+            model = self._model(table)
+            passes = table.passes(model, mapper)
             for number in range(1 if resume else self.n_init):
-                run = _Run(self, model, X, weight, mapper, number)
+                run = _Run(self, model, table, passes, number)
                 self._say(f"Initialization {number}")
                 try:
                     with run.bar:
-                        self._climb(run, self._resumed(X) if resume else self._begin(X, weight, rng, model, mapper), rng)
+                        self._climb(run, self._resumed(table) if resume else self._begin(table.X, table.weight, rng, model, mapper), rng)
                     runs.append(run)
                 except CollapseError as error:
                     runs.append(error.with_traceback(None))
@@ -409,7 +453,7 @@ _CONSTRAINTS = {
     "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"],
     "accelerate": [StrOptions({"squarem", "anderson"}), None]}
 
-# %% ../nbs/16_mixture.ipynb #e8a869a4
+# %% ../nbs/16_mixture.ipynb #8e74bb5b
 class _MixtureHooks(_Criteria):
     "The hooks of the families that are not Gaussian."
     def _family(self, X):
@@ -421,11 +465,13 @@ class _MixtureHooks(_Criteria):
     def _kind(self):
         return f"family={self.family!r}"
 
-    def _model(self, X, weight, total):
+    def _model(self, table):
         if (kind := getattr(self.family, "kind", None)) in GAUSSIANS:
             raise ValueError(f"family={self.family!r} is Gaussian: use GaussianMixture(covariance_type={kind!r}), which guards the widths")
         anew = self.family == "categorical" and not (self.warm_start and hasattr(self, "parameters_"))
-        return _Climbed(Categorical(_levels(X)) if anew else self._family(X), total)
+        model = _Climbed(Categorical(_levels(table.range()[1].max())) if anew else self._family(None), table.total)
+        model.family.check(table.witnesses())
+        return model
 
     def _theta(self):
         return self.weights_, *self.parameters_
@@ -433,7 +479,6 @@ class _MixtureHooks(_Criteria):
     def _start(self, X, weight, rng, model):
         rows, R = _owners(X, weight, self.n_components, self.init_params, rng)
         R, columns = .9 * R + .1 * R.mean(axis=1, keepdims=True), np.ascontiguousarray(rows.T, dtype=float)
-        model.family.check(columns)
         return R.sum(axis=0) / R.sum(), *model.family.parameters(np.array([model.family.sums(columns, r) for r in R.T]))
 
     def _store(self, theta, model):
@@ -443,13 +488,13 @@ class _MixtureHooks(_Criteria):
         shapes = [theta[..., 1:].shape if theta.ndim == 3 else theta.shape for theta in self.parameters_]
         return len(self.weights_) - 1 + sum(int(np.prod(shape)) for shape in shapes)
 
-# %% ../nbs/16_mixture.ipynb #8f5fc4e2
-def _levels(X):
-    "How many codes there are, from 0 to the largest in X."
-    if X.max() >= 10_000:
-        raise ValueError(f"X holds {X.max():g}, and family='categorical' has a probability for each code from 0 up to the largest: "
+# %% ../nbs/16_mixture.ipynb #bbb9c499
+def _levels(largest):
+    "How many codes there are, from 0 to the largest."
+    if largest >= 10_000:
+        raise ValueError(f"X holds {largest:g}, and family='categorical' has a probability for each code from 0 up to the largest: "
                          "number the categories 0, 1, 2, ... (OrdinalEncoder does)")
-    return max(int(X.max()) + 1, 2)
+    return max(int(largest) + 1, 2)
 
 def _draw_counts(fitted, n_samples):
     "The random numbers, and how many rows each component gives."

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from strict import equal, quiet
 import emlit
-from emlit import GaussianMixture, Mixture, chains
+from emlit import GaussianMixture, Mixture, chains, mixture
 from emlit.chains import HMM, CategoricalHMM, GaussianHMM, PoissonHMM
 from emlit.data import load_faithful
 from emlit.em import LikelihoodFell
@@ -212,7 +212,7 @@ def test_categories_by_look_up(problem):
     rows = np.where(np.arange(len(rows))[:, None] % 5 == 2, np.nan, rows)
     fit = quiet(lambda: CategoricalHMM(3, n_iter=2, random_state=0).fit(rows, lengths=lengths))
     block = (rows, np.array(lengths or [len(rows)]))
-    a, b = (model.expectation(fit._params())(block) for model in (fit._model(rows, None, None), HMMModel(Categorical(fit._family().levels))))
+    a, b = (model.expectation(fit._params())(block) for model in (fit._model(mixture._Table(rows)), HMMModel(Categorical(fit._family().levels))))
     np.testing.assert_allclose(a.log_likelihood, b.log_likelihood, rtol=1e-10)
     for name in b.statistics:
         equal(a.statistics[name], b.statistics[name], rtol=1e-9, atol=1e-10)

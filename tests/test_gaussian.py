@@ -352,7 +352,7 @@ def test_floor_lowers_the_likelihood_by_its_price_at_most(kind, reg_covar):
     history = fit.history_["log_likelihood"]
     assert history[1] < history[0] and fit.converged_
     np.testing.assert_allclose(history[-1], fit.score(X) * len(X), rtol=1e-10)
-    model, steps = fit._model(X, None, len(X)), []
+    model, steps = fit._model(mixture._Table(X)), []
     mixture.em(model, ((top.weights_, top.means_, top.covariances_), 0.0), X, tol=1e-10, callbacks=[steps.append])
     plain = [s.log_likelihood - s.params[1] * len(X) for s in steps]
     for s, t, before, after in zip(steps, steps[1:], plain, plain[1:]):
@@ -773,7 +773,7 @@ def test_posterior_plus_credit_never_falls(kind, reg_covar):
     "Round by round, from a start at the top of the likelihood; the log-likelihood itself falls."
     top = GaussianMixture(2, covariance_type=kind, reg_covar=0, tol=1e-12, max_iter=5000, random_state=0).fit(X)
     fit = GaussianMixture(2, covariance_type=kind, reg_covar=reg_covar, prior=a_prior(kind, shrinkage=40., dof=60.), random_state=0)
-    model, steps = fit._model(X, None, 272), []
+    model, steps = fit._model(mixture._Table(X)), []
     mixture.em(model, ((top.weights_, top.means_, top.covariances_), 0.0), X, tol=1e-9, callbacks=[steps.append])
     read = [model.read(s) for s in steps]
     posterior = np.array([value for _, value in read])

@@ -316,8 +316,8 @@ def test_without_nan_not_a_bit_differs(kind, n):
         _all_finite = True
         def _kept(self, X, weight):
             return X, weight
-        def _overall(self, X, weight, kind):
-            return missing._overall_of_complete(X, weight, kind)
+        def _overall(self, table):
+            return missing._overall_of_complete(table.X, table.weight, kind)
         def _start(self, X, weight, rng, model):
             return super(GaussianMixture, self)._start(X, weight, rng, model)
     for more in ({}, {"prior": "conjugate"}):
@@ -327,7 +327,7 @@ def test_without_nan_not_a_bit_differs(kind, n):
         np.testing.assert_array_equal(fits[0].history_["log_likelihood"], fits[1].history_["log_likelihood"])
         np.testing.assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
         assert fits[0].bic(X) == fits[1].bic(X)
-    model = fits[0]._model(X, None, n)
+    model = fits[0]._model(mixture._Table(X))
     for a, b in zip(model.blocks(X, None)(), mixture._blocks(X, None)(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -642,7 +642,7 @@ def test_the_start_without_a_spike_goes_on(monkeypatch):
     monkeypatch.setattr(missing, "_without_holes", lambda *args: iter([(spike, w), (rows, w)]))
     monkeypatch.setattr(GaussianMixture.__mro__[1], "_start", lambda self, X, *more: "spike" if len(X) == len(spike) and X is spike else "plain")
     fit = GaussianMixture(2)
-    equal(missing._start(fit, X, w, np.random.RandomState(0), fit._model(X, None, 300))[2], [np.eye(2)] * 2)
+    equal(missing._start(fit, X, w, np.random.RandomState(0), fit._model(mixture._Table(X)))[2], [np.eye(2)] * 2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
