@@ -25,10 +25,13 @@ JOBS = 2
 
 
 def corpus(n, v, k, length, seed=0):
-    "Counts of documents that LDA wrote, of a vocabulary in which few words are frequent. Shares of topics: Dirichlet(0.1)."
+    """Counts of documents that LDA wrote, of a vocabulary in which few words are frequent. Shares of topics: Dirichlet(0.1).
+
+    Topics are sparse, as those of people are. With ten times their concentrations there would be nothing to find: in documents so
+    short even the topics that wrote them have a lower bound than the frequencies of the words alone."""
     rng = np.random.default_rng(seed)
     frequency = 1 / (np.arange(v) + 10.0)**0.8
-    topics = rng.gamma(0.5 * v * frequency / frequency.sum(), size=(k, v)) + 1e-300
+    topics = rng.gamma(0.05 * v * frequency / frequency.sum(), size=(k, v)) + 1e-300
     shares = rng.dirichlet(np.full(k, 0.1), size=n).cumsum(axis=1)
     document = np.repeat(np.arange(n), rng.poisson(length, size=n))
     topic = (shares[document] < rng.random(len(document))[:, None]).sum(axis=1).clip(max=k - 1)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['HMM', 'PoissonHMM', 'CategoricalHMM', 'GaussianHMM']
 
-# %% ../nbs/32_chains.ipynb #98d78832
+# %% ../nbs/32_chains.ipynb #9ae9dc74
+import os
 import warnings
 from contextlib import suppress
 from dataclasses import replace
@@ -396,7 +397,7 @@ class _Judging(_Saying):
         states = sample_chain(start, transitions, n_samples, rng)
         return _drawn(self._family(), theta, states, rng), states
 
-# %% ../nbs/32_chains.ipynb #a17f93b9
+# %% ../nbs/32_chains.ipynb #76ef3b9d
 def _drawn(family, theta, states, rng):
     "A row from the family for each state, or a `ValueError` where the family is not one of the book's."
     p = theta[0][states]
@@ -416,9 +417,9 @@ _CHAIN_CONSTRAINTS = {
     "n_iter": [Interval(Integral, 0, None, closed="left")], "n_init": [Interval(Integral, 1, None, closed="left")],
     "startprob_prior": [Interval(Real, 1, None, closed="left"), "array-like"], "transmat_prior": [Interval(Real, 1, None, closed="left"), "array-like"],
     "algorithm": [StrOptions({"viterbi", "map"})], "params": [str], "init_params": [str], "random_state": ["random_state"],
-    "verbose": ["verbose"], "n_jobs": [None, Integral], "progress": ["boolean"]}
+    "verbose": ["verbose"], "n_jobs": [None, Integral], "progress": ["boolean"], "checkpoint": [str, os.PathLike, None]}
 
-# %% ../nbs/32_chains.ipynb #92ee62c0
+# %% ../nbs/32_chains.ipynb #6fa91137
 class HMM(_Judging):
     """Hidden Markov model with emissions of any family, fitted by EM (Baum-Welch). Fitted: `startprob_`, `transmat_`, and `parameters_`, a tuple
     with the family's parameters, such as rates or probabilities of shape (k, d), or (k, d, levels) for categories.
@@ -452,14 +453,16 @@ class HMM(_Judging):
         Print starts and rounds (1), and times and gains (2).
     progress : bool
         Show a progress bar.
+    checkpoint : path or None
+        A file from which a fit that was killed goes on (`emlit.stream`); needs a whole number as `random_state`.
     """
     _parameter_constraints = _CHAIN_CONSTRAINTS | {"family": [StrOptions({"poisson", "bernoulli", "categorical"}), Family]}
 
     def __init__(self, n_components=1, *, family="poisson", startprob_prior=1.0, transmat_prior=1.0, algorithm="viterbi", n_iter=1000, tol=1e-6,
-                 n_init=1, params="ste", init_params="ste", random_state=None, n_jobs=None, verbose=0, progress=False):
+                 n_init=1, params="ste", init_params="ste", random_state=None, n_jobs=None, verbose=0, progress=False, checkpoint=None):
         self.n_components, self.family, self.startprob_prior, self.transmat_prior = n_components, family, startprob_prior, transmat_prior
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
-        self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
+        self.random_state, self.n_jobs, self.verbose, self.progress, self.checkpoint = random_state, n_jobs, verbose, progress, checkpoint
 
     def _family(self, table=None):
         if not isinstance(self.family, str):
@@ -488,7 +491,7 @@ class _PoissonChain(_Climbing):
         "The middle of (32.4)."
         return float((xlogy(self.settings.lambdas_prior, np.maximum(theta[0], 1e-300)) - self.settings.lambdas_weight * theta[0]).sum())
 
-# %% ../nbs/32_chains.ipynb #4901fcc3
+# %% ../nbs/32_chains.ipynb #5e6624ee
 class PoissonHMM(_Judging):
     """Hidden Markov model of counts: independent Poissons in each column. Fitted: `startprob_`, `transmat_`, `lambdas_` (rates, shape (k, d)).
 
@@ -500,7 +503,7 @@ class PoissonHMM(_Judging):
         Number of states.
     lambdas_prior, lambdas_weight : float
         Gamma prior of the rates: so many more events in so many more rows of each state. 0 and 0 is maximum likelihood.
-    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress, checkpoint
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'l' for `lambdas_`.
@@ -509,11 +512,11 @@ class PoissonHMM(_Judging):
     _parameter_constraints = _CHAIN_CONSTRAINTS | {"lambdas_prior": [Interval(Real, 0, None, closed="left")], "lambdas_weight": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, n_components=1, *, startprob_prior=1.0, transmat_prior=1.0, lambdas_prior=0.0, lambdas_weight=0.0, algorithm="viterbi",
-                 n_iter=1000, tol=1e-6, n_init=1, params="stl", init_params="stl", random_state=None, n_jobs=None, verbose=0, progress=False):
+                 n_iter=1000, tol=1e-6, n_init=1, params="stl", init_params="stl", random_state=None, n_jobs=None, verbose=0, progress=False, checkpoint=None):
         self.n_components, self.startprob_prior, self.transmat_prior = n_components, startprob_prior, transmat_prior
         self.lambdas_prior, self.lambdas_weight = lambdas_prior, lambdas_weight
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
-        self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
+        self.random_state, self.n_jobs, self.verbose, self.progress, self.checkpoint = random_state, n_jobs, verbose, progress, checkpoint
 
     @property
     def n_features(self):
@@ -587,7 +590,7 @@ class _CodeNames(_Judging):
         shares = np.bincount(rows[:, 0].astype(int), minlength=model.family.levels) / len(rows)
         return [(0.5 * shares + 0.5 * rng.dirichlet(np.ones(len(shares)), size=self.n_components))[:, None]]
 
-# %% ../nbs/32_chains.ipynb #06f035a5
+# %% ../nbs/32_chains.ipynb #605c510d
 class CategoricalHMM(_CodeNames):
     """Hidden Markov model of codes 0, 1, 2, ... in one column. Fitted: `startprob_`, `transmat_`, `emissionprob_` (shape (k, codes)).
 
@@ -601,7 +604,7 @@ class CategoricalHMM(_CodeNames):
         Dirichlet prior, 1 or more; 1 is maximum likelihood.
     n_features : int or None
         Number of codes; None: one more than the largest in X.
-    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress, checkpoint
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'e' for `emissionprob_`.
@@ -610,11 +613,11 @@ class CategoricalHMM(_CodeNames):
                                                    "n_features": [Interval(Integral, 1, None, closed="left"), None]}
 
     def __init__(self, n_components=1, *, startprob_prior=1.0, transmat_prior=1.0, emissionprob_prior=1.0, n_features=None, algorithm="viterbi",
-                 n_iter=1000, tol=1e-6, n_init=1, params="ste", init_params="ste", random_state=None, n_jobs=None, verbose=0, progress=False):
+                 n_iter=1000, tol=1e-6, n_init=1, params="ste", init_params="ste", random_state=None, n_jobs=None, verbose=0, progress=False, checkpoint=None):
         self.n_components, self.startprob_prior, self.transmat_prior = n_components, startprob_prior, transmat_prior
         self.emissionprob_prior, self.n_features = emissionprob_prior, n_features
         self.algorithm, self.n_iter, self.tol, self.n_init, self.params, self.init_params = algorithm, n_iter, tol, n_init, params, init_params
-        self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
+        self.random_state, self.n_jobs, self.verbose, self.progress, self.checkpoint = random_state, n_jobs, verbose, progress, checkpoint
 
 # %% ../nbs/32_chains.ipynb #b0534e23
 def _in_floors(covariances, floor):
@@ -752,7 +755,7 @@ class _GaussianHooks(_GaussianNames):
             yield (f"{which} on the floor min_covar: in some direction the rows are narrower than that, and their density is an artefact. Look for repeated "
                    "rows and constant or copied columns; use fewer states, covars_prior above 0, another random_state, or a lower min_covar"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #39a85d15
+# %% ../nbs/32_chains.ipynb #a035fa33
 class GaussianHMM(_GaussianHooks):
     """Hidden Markov model of numbers: a Gaussian for each state. Fitted: `startprob_`, `transmat_`, `means_`, `covars_` (a matrix for each state) and
     `covariances_` (in the shape of the type).
@@ -772,7 +775,7 @@ class GaussianHMM(_GaussianHooks):
     covars_prior, covars_weight : float or array, float
         Prior of the covariances: a sum of squares, and degrees of freedom (beyond d for matrices, beyond 1 for variances). 0 and 1 are maximum
         likelihood; hmmlearn's default is 0.01 and 1.
-    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress
+    startprob_prior, transmat_prior, algorithm, n_iter, tol, n_init, random_state, n_jobs, verbose, progress, checkpoint
         As for `HMM`.
     params, init_params : str
         What is fitted, and what is drawn at the start: 's' for `startprob_`, 't' for `transmat_`, 'm' for `means_`, 'c' for `covars_`.
@@ -784,9 +787,9 @@ class GaussianHMM(_GaussianHooks):
 
     def __init__(self, n_components=1, covariance_type="diag", *, min_covar=None, startprob_prior=1.0, transmat_prior=1.0, means_prior=0.0, means_weight=0.0,
                  covars_prior=0.0, covars_weight=1.0, algorithm="viterbi", n_iter=1000, tol=1e-6, n_init=1, params="stmc", init_params="stmc",
-                 random_state=None, n_jobs=None, verbose=0, progress=False):
+                 random_state=None, n_jobs=None, verbose=0, progress=False, checkpoint=None):
         self.n_components, self.covariance_type, self.min_covar = n_components, covariance_type, min_covar
         self.startprob_prior, self.transmat_prior, self.means_prior, self.means_weight = startprob_prior, transmat_prior, means_prior, means_weight
         self.covars_prior, self.covars_weight, self.algorithm = covars_prior, covars_weight, algorithm
         self.n_iter, self.tol, self.n_init, self.params, self.init_params = n_iter, tol, n_init, params, init_params
-        self.random_state, self.n_jobs, self.verbose, self.progress = random_state, n_jobs, verbose, progress
+        self.random_state, self.n_jobs, self.verbose, self.progress, self.checkpoint = random_state, n_jobs, verbose, progress, checkpoint

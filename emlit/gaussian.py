@@ -517,7 +517,7 @@ class _Exchanged(_GaussianResults):
         ours.prior_, ours.history_, ours._fitted_as = None, np.empty(0, dtype=_HISTORY), ours._kind()
         return ours
 
-# %% ../nbs/17_gaussian.ipynb #c4a5d39c
+# %% ../nbs/17_gaussian.ipynb #292466e1
 class GaussianMixture(_Exchanged):
     """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`. NaN in X is a value that was not observed.
 
@@ -562,6 +562,11 @@ class GaussianMixture(_Exchanged):
         Show a progress bar.
     accelerate : None, 'squarem' or 'anderson'
         Reach the maximum in fewer passes over the data (`emlit.acceleration`), perhaps another of several. None: plain EM.
+    checkpoint : path or None
+        Write how far a fit has come into this file after each round; a fit that was killed, and is run again, goes on from there and ends
+        with the same digits (`emlit.stream`). Needs a whole number as `random_state`, and no `accelerate`.
+    learning_decay, learning_offset : float
+        For `partial_fit`: block t counts by (t + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
     """
     _parameter_constraints = _CONSTRAINTS | {
         "covariance_type": [StrOptions(set(GAUSSIANS))], "reg_covar": [Interval(Real, 0, None, closed="left")],
@@ -571,12 +576,14 @@ class GaussianMixture(_Exchanged):
 
     def __init__(self, n_components=1, *, covariance_type="full", tol=1e-6, reg_covar=1e-6, max_iter=1000, n_init=1,
                  init_params="kmeans", weights_init=None, means_init=None, precisions_init=None, random_state=None,
-                 warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, prior=None, n_restarts=0, accelerate=None):
+                 warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, prior=None, n_restarts=0, accelerate=None,
+                 checkpoint=None, learning_decay=0.6, learning_offset=0.0):
         self.n_components, self.covariance_type, self.tol, self.reg_covar = n_components, covariance_type, tol, reg_covar
         self.max_iter, self.n_init, self.init_params = max_iter, n_init, init_params
         self.weights_init, self.means_init, self.precisions_init = weights_init, means_init, precisions_init
         self.random_state, self.warm_start, self.verbose, self.verbose_interval = random_state, warm_start, verbose, verbose_interval
         self.n_jobs, self.progress, self.prior, self.n_restarts, self.accelerate = n_jobs, progress, prior, n_restarts, accelerate
+        self.checkpoint, self.learning_decay, self.learning_offset = checkpoint, learning_decay, learning_offset
 
     def sample(self, n_samples=1):
         "Draw rows and their components, `(X, labels)`, as scikit-learn does. Raises `ValueError` when `n_samples` is below 1."

@@ -355,16 +355,18 @@ def blocks(self, X, weight):
         parts.append(_held(X, weight, order[whole + a:whole + b], begins, observed[p]))
     return lambda: iter(parts)
 
-# %% ../nbs/30_missing.ipynb #91e3f8f1
+# %% ../nbs/30_missing.ipynb #7eb05bf5
 def _named(self, j):
     "The column by number and, if it has one, name."
     return f"column {j} ({self.feature_names_in_[j]!r})" if hasattr(self, "feature_names_in_") else f"column {j}"
 
-def _check_together(self, holes):
-    "Raise where the data say nothing about the covariance of two columns."
-    seen = np.asarray(~holes, dtype=np.float32)
-    if len(never := np.argwhere(seen.T @ seen == 0)):
-        i, j = never[0]
+@_method_of(GaussianMixture)
+def _check_seen(self, together):
+    "Raise where the data say nothing about a column, or about the covariance of two, which were observed `together` so often, (d, d)."
+    if (empty := together.diagonal() == 0).any():
+        raise ValueError(f"{_named(self, int(np.argmax(empty)))} of X has no value in any row that counts: leave the column out")
+    if self.prior is None and self.covariance_type in ("full", "tied") and (together == 0).any():
+        i, j = np.argwhere(together == 0)[0]
         raise ValueError(f"{_named(self, i)} and {_named(self, j)} of X are never observed in the same row, so that the data say nothing about "
                          "their covariance: leave one of them out, use covariance_type='diag' or 'spherical', or set prior='conjugate'")
 
@@ -374,10 +376,8 @@ def _kept(self, X, weight):
     holes = np.isnan(X)
     if not holes.any():
         return X, weight
-    if (empty := holes.all(axis=0)).any():
-        raise ValueError(f"{_named(self, int(np.argmax(empty)))} of X has no value in any row that counts: leave the column out")
-    if self.prior is None and self.covariance_type in ("full", "tied"):
-        _check_together(self, holes)
+    seen = np.asarray(~holes, dtype=np.float32)
+    self._check_seen(seen.T @ seen)
     some = ~holes.all(axis=1)
     return (X, weight) if some.all() else (X[some], None if weight is None else weight[some])
 

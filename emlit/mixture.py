@@ -197,13 +197,13 @@ class _Table:
         "What the driver runs over, and how it maps."
         return model.blocks(self.X, self.weight), mapper
 
-# %% ../nbs/16_mixture.ipynb #2a3790d9
+# %% ../nbs/16_mixture.ipynb #824ec29f
 class _Run:
     "One run from one start: a callback that keeps the rounds and shows them as the estimator's settings ask."
     def __init__(self, settings, model, table, passes, number):
         self.settings, self.model, self.table, (self.data, self.mapper), self.number = settings, model, table, passes, number
         self.rows, self.step, self.value, self.converged, self.words = [], None, -np.inf, False, []
-        self.first, self.clock, self.tol, self.stopped = 0, 0.0, settings.tol * model.total, ""
+        self.first, self.clock, self.tol, self.stopped, self.climbs = 0, 0.0, settings.tol * model.total, "", 0
         self.bar = ProgressBar(total=settings.max_iter, desc=f"start {number}", disable=not settings.progress)
 
     def __call__(self, step):
@@ -222,6 +222,10 @@ class _Run:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
         self.step, self.converged, self.stopped = None, False, ""
 
+    def set_out(self, params):
+        "Climb; chapter 40 lets a climb go on from a file."
+        self.climb(params)
+
     def climb(self, params, callbacks=()):
         "Rounds of EM, as many as are left; with none left, the log-likelihood here. No warning, as only that of the best run matters: see _best."
         callbacks, settings, left = [self, *callbacks], self.settings, self.settings.max_iter - self.first
@@ -233,12 +237,12 @@ class _Run:
             self.converged = em(self.model, params, self.data, tol=self.tol, max_iter=left, callbacks=callbacks, mapper=self.mapper, warn=False,
                                 accelerate=settings.accelerate).converged
 
-# %% ../nbs/16_mixture.ipynb #51a86071
+# %% ../nbs/16_mixture.ipynb #4878b653
 def _climb(run, theta):
     "Rounds of EM from `theta`."
     params = run.model.begin(theta)
     try:
-        run.climb(params)
+        run.set_out(params)
     except LikelihoodFell as error:
         run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
@@ -425,7 +429,7 @@ def _method_of(cls):
         return function
     return add
 
-# %% ../nbs/16_mixture.ipynb #3ea9416b
+# %% ../nbs/16_mixture.ipynb #d9c8f450
 class _Criteria(_Predicting):
     "Criteria for choosing between fits; lower is better."
     def _penalised(self, X, sample_weight, penalty, uncertainty=0):
@@ -451,7 +455,8 @@ _CONSTRAINTS = {
     "max_iter": [Interval(Integral, 0, None, closed="left")], "n_init": [Interval(Integral, 1, None, closed="left")],
     "random_state": ["random_state"], "warm_start": ["boolean"], "verbose": ["verbose"],
     "verbose_interval": [Interval(Integral, 1, None, closed="left")], "n_jobs": [None, Integral], "progress": ["boolean"],
-    "accelerate": [StrOptions({"squarem", "anderson"}), None]}
+    "accelerate": [StrOptions({"squarem", "anderson"}), None], "checkpoint": [str, os.PathLike, None],
+    "learning_decay": [Interval(Real, 0.5, 1, closed="right")], "learning_offset": [Interval(Real, 0, None, closed="left")]}
 
 # %% ../nbs/16_mixture.ipynb #8e74bb5b
 class _MixtureHooks(_Criteria):
@@ -504,7 +509,7 @@ def _draw_counts(fitted, n_samples):
     rng = check_random_state(fitted.random_state)
     return rng, rng.multinomial(n_samples, fitted.weights_)
 
-# %% ../nbs/16_mixture.ipynb #39833eed
+# %% ../nbs/16_mixture.ipynb #35bbfe72
 class Mixture(_MixtureHooks):
     """Mixture of Poissons, Bernoullis or categoricals with independent columns, fitted by EM. Fitted: `weights_`, and `parameters_`,
     a tuple with the rates or probabilities of the components, shape (k, d), or (k, d, levels) for categories.
@@ -538,15 +543,22 @@ class Mixture(_MixtureHooks):
         Show a progress bar.
     accelerate : None, 'squarem' or 'anderson'
         Reach the maximum in fewer passes over the data (`emlit.acceleration`), perhaps another of several. None: plain EM.
+    checkpoint : path or None
+        Write how far a fit has come into this file after each round; a fit that was killed, and is run again, goes on from there and ends
+        with the same digits (`emlit.stream`). Needs a whole number as `random_state`, and no `accelerate`.
+    learning_decay, learning_offset : float
+        For `partial_fit`: block t counts by (t + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
     """
     _parameter_constraints = _CONSTRAINTS | {"family": [StrOptions({"poisson", "bernoulli", "categorical"}), Family],
                                              "init_params": [StrOptions({"kmeans", "random"})]}
 
     def __init__(self, n_components=1, *, family="poisson", tol=1e-6, max_iter=1000, n_init=1, init_params="kmeans",
-                 random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, accelerate=None):
+                 random_state=None, warm_start=False, verbose=0, verbose_interval=10, n_jobs=None, progress=False, accelerate=None,
+                 checkpoint=None, learning_decay=0.6, learning_offset=0.0):
         self.n_components, self.family, self.tol, self.max_iter = n_components, family, tol, max_iter
         self.n_init, self.init_params, self.random_state, self.warm_start = n_init, init_params, random_state, warm_start
         self.verbose, self.verbose_interval, self.n_jobs, self.progress, self.accelerate = verbose, verbose_interval, n_jobs, progress, accelerate
+        self.checkpoint, self.learning_decay, self.learning_offset = checkpoint, learning_decay, learning_offset
 
     def sample(self, n_samples=1):
         "Draw rows and their components, `(X, labels)`. Raises `ValueError` when `n_samples` is below 1 or the family is your own."
