@@ -160,7 +160,7 @@ def _drawn_transitions(k, rng):
     "Rows halfway between uniform ones and random ones, shape (k, k)."
     return 0.5 / k + 0.5 * rng.dirichlet(np.ones(k), size=k)
 
-# %% ../nbs/32_chains.ipynb #b1f51ff0
+# %% ../nbs/32_chains.ipynb #476d2875
 class _Series(_Starting):
     "How any chain reads its rows and lengths."
     warm_start, verbose_interval, accelerate, _all_finite = False, 1, None, "allow-nan"    # what chapter 16 asks for
@@ -180,12 +180,6 @@ class _Series(_Starting):
             raise ValueError(f"row {int(np.argmax(some))} of X is missing (NaN) in part: only GaussianHMM takes such rows; here a row is whole or missing "
                              "as a whole, so fill the others in, or leave out columns")
         return X, _checked_lengths(lengths, len(X))
-
-    def _table(self, X, told):
-        X, lengths = self._series(X, told[1], told[0], ensure_min_samples=2)
-        if (seen := len(_seen(X))) < self.n_components:
-            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
-        return _Table(X, lengths)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -289,7 +283,7 @@ class _Words(_Drawing):
             yield (f"states {last.tolist()} of {k} are never left: no series goes on from there, so that their rows of transmat_ stay as they were. Give "
                    "longer series or a transmat_prior above 1, or ignore this if they are meant to end a series"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #ba00100f
+# %% ../nbs/32_chains.ipynb #74878a2d
 class _ChainFit(_Words):
     "How any chain is fitted."
     def fit(self, X, y=None, lengths=None):
@@ -303,6 +297,12 @@ class _ChainFit(_Words):
         for words, kind in self._words(best):
             warnings.warn(words, kind, stacklevel=2)
         return self
+
+    def _table(self, X, told):
+        X, lengths = self._series(X, told[1], told[0], ensure_min_samples=2)
+        if (seen := len(_seen(X))) < self.n_components:
+            raise ValueError(f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {seen} that are not NaN")
+        return _Table(X, lengths)
 
     def fit_predict(self, X, y=None, lengths=None):
         "Fit, and return the state of each row."

@@ -197,9 +197,9 @@ class _Table:
         "What the driver runs over, and how it maps."
         return model.blocks(self.X, self.weight), mapper
 
-# %% ../nbs/16_mixture.ipynb #824ec29f
-class _Run:
-    "One run from one start: a callback that keeps the rounds and shows them as the estimator's settings ask."
+# %% ../nbs/16_mixture.ipynb #82642b3f
+class _Log:
+    "A callback that keeps the rounds of a run and shows them as the estimator's settings ask."
     def __init__(self, settings, model, table, passes, number):
         self.settings, self.model, self.table, (self.data, self.mapper), self.number = settings, model, table, passes, number
         self.rows, self.step, self.value, self.converged, self.words = [], None, -np.inf, False, []
@@ -222,7 +222,10 @@ class _Run:
             self.first, self.clock = self.rows[-1][0] + 1, self.rows[-1][1]
         self.step, self.converged, self.stopped = None, False, ""
 
-    def set_out(self, params):
+# %% ../nbs/16_mixture.ipynb #9e29a32d
+class _Run(_Log):
+    "One run from one start."
+    def _set_out(self, params):
         "Climb; chapter 40 lets a climb go on from a file."
         self.climb(params)
 
@@ -237,12 +240,12 @@ class _Run:
             self.converged = em(self.model, params, self.data, tol=self.tol, max_iter=left, callbacks=callbacks, mapper=self.mapper, warn=False,
                                 accelerate=settings.accelerate).converged
 
-# %% ../nbs/16_mixture.ipynb #4878b653
+# %% ../nbs/16_mixture.ipynb #0f639ac0
 def _climb(run, theta):
     "Rounds of EM from `theta`."
     params = run.model.begin(theta)
     try:
-        run.set_out(params)
+        run._set_out(params)
     except LikelihoodFell as error:
         run.stopped = f"EM stopped after round {run.rows[-1][0]}, as no digits were left: {error}"
 
@@ -280,7 +283,7 @@ def _check_weight(sample_weight, X):
         raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
     return weight
 
-# %% ../nbs/16_mixture.ipynb #e7f7d9bc
+# %% ../nbs/16_mixture.ipynb #11524a4e
 class _Reading(DensityMixin, BaseEstimator):
     "How any mixture reads its rows."
     _all_finite = True
@@ -307,6 +310,7 @@ class _Reading(DensityMixin, BaseEstimator):
                              + " with a weight above 0" * (weight is not None))
         return _Table(X, weight)
 
+# %% ../nbs/16_mixture.ipynb #0d475142
 @singledispatch
 def _opened(X, settings, extra):
     "The table of X for a fit with these settings, and with what comes with X: the weights of its rows. Chapters 40 and 41 open other kinds of X."
@@ -372,14 +376,13 @@ class _Beginning(_Resuming):
                 return _tried(model, self._start(X, weight, np.random.RandomState(seed), model), some)
         return max(mapper(attempt, seeds), key=lambda tried: tried[0])[1]
 
-# %% ../nbs/16_mixture.ipynb #cbd26b27
+# %% ../nbs/16_mixture.ipynb #1a7580dd
 class _Starting(_Beginning):
     "How any mixture is started, as often as asked."
     def _runs(self, table):
         resume, runs, rng = self.warm_start and hasattr(self, "converged_"), [], check_random_state(self.random_state)
         with _mapper(self.n_jobs) as mapper:
-            model = self._model(table)
-            passes = table.passes(model, mapper)
+            passes = table.passes(model := self._model(table), mapper)
             for number in range(1 if resume else self.n_init):
                 run = _Run(self, model, table, passes, number)
                 self._say(f"Initialization {number}")

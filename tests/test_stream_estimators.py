@@ -1,0 +1,440 @@
+"""Estimators that read their rows from files and functions, beside the same fits in memory, and that survive being killed."""
+import os
+import subprocess
+import sys
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from emlit import CategoricalHMM, GaussianHMM, GaussianMixture, Mixture, PoissonHMM, Prior, stream
+from emlit.data import load_faithful
+from emlit.hmm import sample_chain
+from emlit.mixture import _mapper
+from emlit.stream import npy_blocks, parquet_blocks
+from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
+
+FAITHFUL = load_faithful().X
+KINDS = "full", "tied", "diag", "spherical"
+
+
+def groups(n, d=3, k=4, seed=0, holes=0.0):
+    "Rows in k groups, with holes."
+    rng = np.random.default_rng(seed)
+    X = 4 * rng.normal(size=(k, d))[rng.integers(k, size=n)] + rng.normal(size=(n, d))
+    return np.where(rng.random((n, d)) < holes, np.nan, X)
+
+
+def cut(X, *more, parts=7):
+    "A function over uneven blocks of X, or of pairs, one of them empty."
+    edges = [0, 0, *np.sort(np.random.default_rng(1).integers(1, len(X), parts - 1)).tolist(), len(X)]
+    slices = [slice(a, b) for a, b in zip(edges, edges[1:])]
+    return lambda: ((X[s] if not more else (X[s], more[0][s])) for s in slices)
+
+
+def same(a, b, rtol=1e-8):
+    "The same fit."
+    equal(b.history_["log_likelihood"], a.history_["log_likelihood"], rtol=1e-10)
+    assert (a.n_iter_, a.converged_, a.n_features_in_) == (b.n_iter_, b.converged_, b.n_features_in_)
+    for name in ("weights_", "means_", "covariances_", "startprob_", "transmat_", "lambdas_", "emissionprob_"):
+        if hasattr(a, name):
+            equal(getattr(b, name), getattr(a, name), rtol=rtol, atol=1e-12)
+
+
+# ---- the same numbers as in memory ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("more", [{}, {"prior": "conjugate"}, {"n_init": 3, "init_params": "random"}, {"reg_covar": 0.0}, {"n_jobs": 2}])
+def test_gaussian_mixture(kind, more):
+    "Uneven and empty blocks of up to 40,000 rows give the fit of the whole array, from the very same start."
+    X, settings = groups(12_000), dict(n_components=4, covariance_type=kind, random_state=0, max_iter=25, tol=1e-5) | more
+    same(*(quiet(lambda: GaussianMixture(**settings).fit(rows)) for rows in (X, cut(X))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prior", [None, Prior(shrinkage=1.0)])
+def test_holes(kind, prior):
+    "NaN in some blocks, rows that are NaN as a whole, and a prior."
+    X = groups(3000, holes=.15)
+    X[:700] = groups(700, seed=1)                                   # a block without holes
+    X[1500] = np.nan
+    start = dict(weights_init=np.full(4, .25), means_init=X[~np.isnan(X).any(axis=1)][:4])
+    fits = [quiet(lambda: GaussianMixture(4, covariance_type=kind, random_state=0, max_iter=12, prior=prior, **start).fit(rows)) for rows in (X, cut(X))]
+    assert fits[0].history_["log_likelihood"].size > 3
+    if prior is None:
+        same(*fits)
+    else:                                                           # EM for the scale of the prior, to within its tolerance
+        equal(fits[1].means_, fits[0].means_, rtol=1e-3)
+
+
+def test_prior_beyond_the_sample():
+    "The prior's scale is that of all rows, and not of a sample of them."
+    X = groups(60_000, 2)
+    X[50_000:] *= 3
+    start = dict(weights_init=[.5, .5], means_init=X[:2], precisions_init=np.tile(np.eye(2), (2, 1, 1)))
+    fits = [quiet(lambda: GaussianMixture(2, prior="conjugate", max_iter=3, **start).fit(rows)) for rows in (X, cut(X))]
+    assert len(fits[1].prior_.scale) == 2
+    equal(fits[1].prior_.scale, fits[0].prior_.scale, rtol=1e-9)
+    equal(fits[1].prior_.mean, fits[0].prior_.mean, rtol=1e-9)
+    same(*fits)
+
+
+def test_weights():
+    "Pairs of rows and weights, some of them 0 with rows that must not count."
+    X, w = groups(5000), np.random.default_rng(0).integers(0, 4, 5000).astype(float)
+    X[w == 0] = 1e6
+    same(*(quiet(lambda: GaussianMixture(4, random_state=0).fit(*given)) for given in ((X, None, w), (cut(X, w),))))
+
+
+@pytest.mark.parametrize("family", ["poisson", "bernoulli", "categorical"])
+def test_other_families(family):
+    "Counts, zeros and ones, and codes, whose number is known only after all blocks."
+    rng = np.random.default_rng(0)
+    X = {"poisson": rng.poisson(3, (4000, 3)), "bernoulli": rng.integers(2, size=(4000, 3)), "categorical": rng.integers(4, size=(4000, 3))}[family]
+    X[-1, 0] = {"poisson": 40, "bernoulli": 1, "categorical": 6}[family]
+    a, b = (quiet(lambda: Mixture(2, family=family, random_state=0, max_iter=30).fit(rows)) for rows in (X, cut(X)))
+    same(a, b)
+    for p, q in zip(a.parameters_, b.parameters_):
+        equal(q, p, rtol=1e-8, atol=1e-12)
+
+
+def test_chains():
+    "One series a block, several with lengths, and a file of series."
+    rng = np.random.default_rng(0)
+    walks = [sample_chain(np.array([.5, .5]), np.array([[.9, .1], [.2, .8]]), n, rng) for n in (50, 3, 200, 120)]
+    lengths = list(map(len, walks))
+    rows = {GaussianHMM: lambda s: 3. * s[:, None] + rng.normal(size=(len(s), 1)), PoissonHMM: lambda s: rng.poisson(2 + 5 * s[:, None]),
+            CategoricalHMM: lambda s: np.where(rng.random((len(s), 1)) < .8, s[:, None], 2)}
+    for cls, draw in rows.items():
+        series = [draw(s) for s in walks]
+        pairs = [(np.vstack(series[:2]), lengths[:2]), (np.vstack(series[2:]), lengths[2:]), (series[0][:0], [])]
+        whole = quiet(lambda: cls(2, random_state=0, n_iter=40).fit(np.vstack(series), lengths=lengths))
+        for blocks in (series, pairs):
+            same(whole, quiet(lambda: cls(2, random_state=0, n_iter=40).fit(lambda: iter(blocks))))
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    X = groups(9000)
+    np.save(tmp_path / "rows.npy", X)
+    return tmp_path / "rows.npy"
+
+
+@pytest.mark.parametrize("piece", [slice(None), slice(1000, 8500), slice(3, None, 1)])
+def test_mapped_files(file, piece):
+    "A map, and pieces of one, are read as the rows that they show."
+    X, settings = np.load(file)[piece], dict(n_components=4, random_state=0)
+    same(*(GaussianMixture(**settings).fit(rows) for rows in (X, np.load(file, mmap_mode="r")[piece])))
+    w = np.linspace(.5, 2, len(X))
+    same(*(GaussianMixture(**settings).fit(rows, sample_weight=w) for rows in (X, np.load(file, mmap_mode="r")[piece])))
+    same(*(GaussianMixture(**settings).fit(rows) for rows in (X, npy_blocks(file, 1111) if piece == slice(None) else cut(X))))
+
+
+@pytest.mark.parametrize("change", [lambda X: X[::2], lambda X: X[:, :2], lambda X: X.T[:, ::-1], lambda X: np.asfortranarray(X)])
+def test_maps_that_are_not_the_file(file, change):
+    "Strides, transposes and copies."
+    mapped, X = change(np.load(file, mmap_mode="r")), change(np.load(file))
+    if X.shape[0] < X.shape[1]:
+        mapped, X = mapped.T, X.T
+    same(*(GaussianMixture(2, random_state=0, max_iter=20, tol=1e-3).fit(rows) for rows in (X, mapped)))
+
+
+def test_changed_copy_on_write(file):
+    "What was changed in memory alone is what counts."
+    mapped = np.load(file, mmap_mode="c")
+    mapped[:4500] += 7
+    same(*(GaussianMixture(2, random_state=0).fit(rows) for rows in (np.array(mapped), mapped)))
+
+
+def test_a_replaced_file(file):
+    mapped = np.load(file, mmap_mode="r")
+    np.save(file.with_name("other.npy"), groups(9000, seed=5))
+    os.replace(file.with_name("other.npy"), file)
+    with pytest.raises(ValueError, match="not the file any more that was mapped"):
+        GaussianMixture(2).fit(mapped)
+
+
+def test_parquet_with_nulls(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    X = groups(4000, holes=.1)
+    parquet.write_table(pyarrow.Table.from_pandas(pd.DataFrame(X, columns=list("abc"))), tmp_path / "x.parquet")
+    start = dict(means_init=X[~np.isnan(X).any(axis=1)][:3], weights_init=np.full(3, 1 / 3), precisions_init=np.tile(np.eye(3), (3, 1, 1)))
+    same(*(quiet(lambda: GaussianMixture(3, max_iter=10, **start).fit(rows)) for rows in (X, parquet_blocks(tmp_path / "x.parquet", size=700))))
+
+
+def test_frames_give_names():
+    "Data frames as blocks; the estimator knows their columns, and forgets them in the next fit."
+    X = pd.DataFrame(FAITHFUL, columns=["eruptions", "waiting"])
+    fit = GaussianMixture(2, random_state=0).fit(lambda: iter([X[:100], X[100:]]))
+    assert fit.feature_names_in_.tolist() == ["eruptions", "waiting"] and fit.n_features_in_ == 2
+    same(GaussianMixture(2, random_state=0).fit(X), fit)
+    fit.predict(X)
+    assert not hasattr(fit.fit(lambda: iter([FAITHFUL])), "feature_names_in_")
+
+
+def test_single_precision():
+    X = groups(3000).astype(np.float32)
+    same(*(GaussianMixture(3, random_state=0).fit(rows) for rows in (X, cut(X))), rtol=1e-6)
+
+
+# ---- the sample ----------------------------------------------------------------------------------
+
+
+def summary(X, weight=None, parts=5):
+    settings = GaussianMixture(1)
+    blocks = cut(X, parts=parts) if weight is None else cut(X, weight, parts=parts)
+    return reduce(add, filter(stream._is_there, (stream._summary(settings, item) for item in enumerate(blocks()))))
+
+
+def test_the_sample_is_fair():
+    "Rows of the beginning and of the end alike, and by weight."
+    place = np.arange(100_000.)[:, None]
+    sample = summary(place).sample[-1][:, 0]
+    assert len(np.unique(sample)) == len(sample) == 40_000
+    counts, expected = np.histogram(sample, 10, (0, 1e5))[0], 4000
+    assert abs(counts - expected).max() < 5 * np.sqrt(expected * .6)
+    some = np.repeat([1., 9.], 50_000)
+    sample = summary(place, some).sample[-1][:, 0]
+    t = 40_000                                                      # the share s of light rows solves 1 - (1 - s)^9 + s = 4 / 5
+    s = np.roots(np.r_[np.poly1d([-1, 1])**9 * -1 + np.poly1d([1, 1 - .8])])
+    share = min(float(r.real) for r in s if abs(r.imag) < 1e-12 and 0 < r.real < 1)
+    assert abs((sample < 50_000).sum() - 50_000 * share) < 5 * np.sqrt(t)
+
+
+def test_summaries_join_in_any_order():
+    "Ranges, counts and samples do not depend on which blocks were joined first."
+    X = groups(50_000, holes=.1)
+    parts = [stream._summary(GaussianMixture(1), item) for item in enumerate(np.array_split(X, 6))]
+    a, b = reduce(add, parts), parts[5] + (parts[3] + parts[0]) + (parts[4] + (parts[1] + parts[2]))
+    n = (~np.isnan(X).all(axis=1)).sum()
+    assert (a.n, a.total) == (b.n, b.total) == (n, float(n)) and n < 50_000
+    np.testing.assert_array_equal(a.low, np.nanmin(X, axis=0))
+    np.testing.assert_array_equal(b.high, np.nanmax(X, axis=0))
+    np.testing.assert_array_equal(a.together, (~np.isnan(X)).T.astype(float) @ ~np.isnan(X))
+    np.testing.assert_array_equal(np.sort(a.sample[1]), np.sort(b.sample[1]))
+    np.testing.assert_array_equal(a.together, b.together)
+
+
+def test_many_columns_have_a_smaller_sample():
+    assert [stream._most(d) for d in (1, 100, 200, 400, 5000)] == [40_000, 40_000, 20_000, 10_000, 10_000]
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+ONES = np.ones((5, 2))
+
+
+@pytest.mark.parametrize("fit, error, words", [
+    (lambda: GaussianMixture(2).fit(iter([FAITHFUL])), TypeError, "iterator, which can be run through only once"),
+    (lambda: GaussianMixture(2).fit(lambda: FAITHFUL), TypeError, "returned one array"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([])), ValueError, "X has 0 rows"),
+    (lambda: GaussianMixture(9).fit(lambda: iter([FAITHFUL[:8]])), ValueError, "a fit of 9 components needs 9 or more"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL]), sample_weight=np.ones(272)), ValueError, "return pairs"),
+    (lambda: GaussianHMM(2).fit(lambda: iter([FAITHFUL]), lengths=[272]), ValueError, "return pairs"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, FAITHFUL[:, :1]])), ValueError, "columns 2, and one with columns 1"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, np.where(FAITHFUL > 90, np.inf, FAITHFUL)])), ValueError, r"block 1 of X.*infinity"),
+    (lambda: Mixture(2).fit(lambda: iter([ONES, np.where(ONES > 0, np.nan, 0)])), ValueError, r"block 1 of X.*NaN"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([(FAITHFUL, -np.ones(272))])), ValueError, r"block 0 of X.*Negative"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, [["a", "b"]]])), ValueError, r"block 1 of X.*could not convert"),
+    (lambda: Mixture(2).fit(lambda: iter([ONES, [[1, 2.5]]])), ValueError, "X holds 2.5 in column 1"),
+    (lambda: Mixture(2, family="bernoulli").fit(lambda: iter([ONES, [[1, 2]]])), ValueError, "X holds 2 in column 1"),
+    (lambda: CategoricalHMM(2).fit(lambda: iter([ONES[:, :1], ONES[:, :1] / 2])), ValueError, "X holds 0.5"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, FAITHFUL * 1e200])), ValueError, "rescale it"),
+    (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL * [1, np.nan], FAITHFUL * [np.nan, 1]])), ValueError, "never observed in the same row"),
+])
+def test_refusals(fit, error, words):
+    with pytest.raises(error, match=words):
+        fit()
+
+
+def test_an_error_inside_the_function_is_its_own():
+    def blocks():
+        yield FAITHFUL
+        raise OSError("the disk is gone")
+    with pytest.raises(OSError, match="the disk is gone"):
+        GaussianMixture(2, n_jobs=2).fit(blocks)
+
+
+# ---- passes and memory ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_pass_a_round(jobs):
+    "One pass to look at the blocks, and one for each E-step."
+    passes = []
+    def blocks():
+        passes.append(1)
+        yield from np.array_split(FAITHFUL, 34)
+    fit = GaussianMixture(2, random_state=0, n_jobs=jobs).fit(blocks)
+    assert len(passes) == 1 + fit.n_iter_ + 1
+
+
+def test_blocks_are_taken_as_they_are_needed():
+    "A pool of threads is never more than a few blocks ahead of what was asked for."
+    taken = []
+    with _mapper(2) as mapper:
+        results = mapper(abs, (taken.append(i) or i for i in range(1000)))
+        for i in range(50):
+            assert next(results) == i and len(taken) <= i + 6
+        assert list(results) == list(range(50, 1000))
+
+
+MEMORY = """
+import sys, warnings
+import numpy as np
+from pathlib import Path
+from emlit import GaussianMixture
+warnings.simplefilter("ignore")
+def memory(name):
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)).split()[1]) / 1024
+start = dict(means_init=[[-1.] * 8, [1.] * 8], weights_init=[.5, .5], precisions_init=[np.eye(8)] * 2)
+model = GaussianMixture(2, max_iter=2, tol=0, **start)
+model.fit(np.random.default_rng(0).normal(size=(50_000, 8)))
+before = memory("VmRSS")
+model.fit(np.load(sys.argv[1], mmap_mode="r"))
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_of_a_mapped_file(tmp_path):
+    "A file of 192 MB takes a small part of that."
+    X = np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.float64, (3_000_000, 8))
+    for part in np.array_split(X, 30):
+        part[:] = np.random.default_rng(0).normal(size=part.shape)
+    X.flush()
+    out = subprocess.run([sys.executable, "-c", MEMORY, tmp_path / "big.npy"], capture_output=True, text=True, check=True,
+                         env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert float(out.stdout) < 60
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------
+
+SCRIPT = """
+import os, signal, sys, time, warnings
+import numpy as np
+from emlit import GaussianHMM, GaussianMixture
+from emlit.data import load_faithful
+warnings.simplefilter("ignore")
+X, rng = load_faithful().X, np.random.default_rng()
+X = np.vstack([X, np.tile(X[:1], (40, 1))])                         # a component will collapse there, and be placed anew
+ESTIMATORS = {"mixture": GaussianMixture(4, n_init=3, random_state=0, n_restarts=2, max_iter=60, reg_covar=1e-9, init_params="random"),
+              "chain": GaussianHMM(3, "full", n_init=2, n_iter=40, random_state=0)}
+
+def fit(name, checkpoint, pause):
+    def blocks():
+        for part in np.array_split(X, 3):
+            time.sleep(pause / 3)
+            yield part
+    done = ESTIMATORS[name].set_params(checkpoint=checkpoint).fit(blocks)
+    np.savez(f"{name}-{'war' if checkpoint else 'peace'}.npz", means=done.means_, covariances=done.covariances_, rounds=done.n_iter_,
+             iteration=done.history_["iteration"], log_likelihood=done.history_["log_likelihood"])
+
+def in_a_process(*arguments):
+    child = os.fork()
+    if child == 0:
+        fit(*arguments)
+        os._exit(0)
+    return child
+
+for name in ESTIMATORS:
+    kills, killed = 0, True
+    while kills < 20 and killed:
+        child = in_a_process(name, name + ".checkpoint", .004)
+        time.sleep(rng.uniform(.05, .25))
+        os.kill(child, signal.SIGKILL)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        kills += killed
+    assert os.waitpid(in_a_process(name, name + ".checkpoint", 0), 0)[1] == 0
+    fit(name, None, 0)
+    print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
+def test_sigkill(tmp_path):
+    "Killed at up to twenty random moments, in starts, restarts and rounds, a fit ends with the digits of one left in peace."
+    out = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert min(map(int, out.stdout.split())) >= 3, out.stdout
+    for name in ("mixture", "chain"):
+        with np.load(tmp_path / f"{name}-peace.npz") as a, np.load(tmp_path / f"{name}-war.npz") as b:
+            for array in a.files:
+                np.testing.assert_array_equal(a[array], b[array], err_msg=f"{name} {array}")
+
+
+class Cut(Exception):
+    pass
+
+
+def failing(X, passes):
+    left = iter(range(passes))
+    def blocks():
+        if next(left, None) is None:
+            raise Cut
+        yield X
+    return blocks
+
+
+def test_a_finished_fit_takes_one_pass_a_climb(tmp_path):
+    "And more rounds can be asked for later."
+    settings = dict(n_components=3, random_state=0, n_init=2, checkpoint=tmp_path / "c.npz")
+    first = GaussianMixture(**settings).fit(lambda: iter([FAITHFUL]))
+    same(first, GaussianMixture(**settings).fit(failing(FAITHFUL, 3)))
+    short = dict(n_components=3, random_state=1, checkpoint=tmp_path / "d.npz")
+    quiet(lambda: GaussianMixture(**short, max_iter=4).fit(FAITHFUL))
+    whole = GaussianMixture(**short | {"checkpoint": None}).fit(FAITHFUL)
+    longer = GaussianMixture(**short).fit(FAITHFUL)
+    same(whole, longer)
+    assert longer.n_iter_ > 10
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"n_components": 4}, "n_components"), ({"covariance_type": "tied"}, "covariance_type"), ({"random_state": 5}, "random_state"),
+    ({"prior": Prior(shrinkage=.5)}, "prior"), ({"means_init": FAITHFUL[:3]}, "means_init"), ({"reg_covar": 1e-3}, "reg_covar")])
+def test_foreign_checkpoints(tmp_path, change, words):
+    settings = dict(n_components=3, random_state=0, checkpoint=str(tmp_path / "c.npz"), max_iter=5, tol=1e-2)
+    quiet(lambda: GaussianMixture(**settings).fit(FAITHFUL))
+    with pytest.raises(ValueError, match=f"checkpoint of another fit, whose {words} is"):
+        GaussianMixture(**settings | change).fit(FAITHFUL)
+
+
+def test_other_rows_and_damage(tmp_path):
+    path = tmp_path / "c.npz"
+    settings = dict(n_components=3, random_state=0, checkpoint=path, max_iter=5, tol=1e-2)
+    quiet(lambda: GaussianMixture(**settings).fit(FAITHFUL))
+    with pytest.raises(ValueError, match="another fit, whose data is 272 rows"):
+        GaussianMixture(**settings).fit(FAITHFUL[:200])
+    inside = FAITHFUL.copy()
+    inside[100] = inside.mean(axis=0)                               # same number, same range
+    start = dict(means_init=FAITHFUL[:3], weights_init=np.full(3, 1 / 3), precisions_init=np.tile(np.eye(2), (3, 1, 1)))
+    path.unlink()
+    quiet(lambda: GaussianMixture(**settings, **start).fit(FAITHFUL))
+    with pytest.raises(ValueError, match="belongs to other rows"):
+        GaussianMixture(**settings, **start).fit(inside)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ValueError, match="damaged, or no checkpoint"):
+        GaussianMixture(**settings).fit(FAITHFUL)
+    with pytest.raises(ValueError, match="no folder"):
+        GaussianMixture(2, random_state=0, checkpoint=tmp_path / "no" / "c.npz").fit(FAITHFUL)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"random_state": None}, "whole number as random_state"), ({"random_state": np.random.RandomState(0)}, "whole number as random_state"),
+    ({"accelerate": "squarem"}, "neither with accelerate"), ({"warm_start": True}, "neither with accelerate")])
+def test_settings_that_cannot_be_taken_up(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        GaussianMixture(**{"n_components": 2, "random_state": 0, "checkpoint": tmp_path / "c.npz"} | change).fit(FAITHFUL)
+
+
+def test_cloned_and_in_a_grid(tmp_path):
+    "Paths are settings like others."
+    model = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "c.npz")
+    assert clone(model).checkpoint == tmp_path / "c.npz"
+    same(GaussianMixture(2, random_state=0).fit(FAITHFUL), model.fit(FAITHFUL))
