@@ -461,7 +461,7 @@ _CONSTRAINTS = {
     "accelerate": [StrOptions({"squarem", "anderson"}), None], "checkpoint": [str, os.PathLike, None],
     "learning_decay": [Interval(Real, 0.5, 1, closed="right")], "learning_offset": [Interval(Real, 0, None, closed="left")]}
 
-# %% ../nbs/16_mixture.ipynb #8e74bb5b
+# %% ../nbs/16_mixture.ipynb #7a677125
 class _MixtureHooks(_Criteria):
     "The hooks of the families that are not Gaussian."
     def _family(self, X):
@@ -477,9 +477,8 @@ class _MixtureHooks(_Criteria):
         if (kind := getattr(self.family, "kind", None)) in GAUSSIANS:
             raise ValueError(f"family={self.family!r} is Gaussian: use GaussianMixture(covariance_type={kind!r}), which guards the widths")
         anew = self.family == "categorical" and not (self.warm_start and hasattr(self, "parameters_"))
-        model = _Climbed(Categorical(_levels(table.range()[1].max())) if anew else self._family(None), table.total)
-        model.family.check(table.witnesses())
-        return model
+        (family := Categorical(_levels(table.range()[1].max())) if anew else self._family(None)).check(table.witnesses())
+        return _Climbed(family, table.total)
 
     def _theta(self):
         return self.weights_, *self.parameters_
