@@ -197,7 +197,7 @@ def _expected_of(settings, model, holes, expect, block):
     parts = model.blocks(X, extra)() if holes or settings._cuts else [X if extra is None else (X, extra)]
     return reduce(add, map(expect, parts))
 
-# %% ../nbs/40_stream.ipynb #5343329f
+# %% ../nbs/40_stream.ipynb #becfb7e4
 class _Stream(_Table):
     "Rows in blocks, which are read whenever they are needed. X are some of the rows, or all where they are few."
     def __init__(self, settings, blocks, mapper=None):
@@ -206,10 +206,8 @@ class _Stream(_Table):
             found = filter(_is_there, (mapper or own)(partial(_summary, self.settings), enumerate(_blocks(blocks))))
             self.seen = reduce(add, found, next(found, None))
         self._check()
-        keys, places, weight, rows = self.seen.sample
-        order = np.argsort(places)
-        self.X, self.total, whole = rows[order], float(self.seen.total), len(rows) == self.seen.n
-        self.weight = weight[order] if whole and (weight != 1).any() else None            # else the sample has followed the weights
+        self.total = float(self.seen.total)
+        self._take()
         self._name(settings)
 
     def range(self):
@@ -224,13 +222,21 @@ class _Stream(_Table):
     def passes(self, model, mapper):
         "What the driver runs over, and how it maps."
         each, own = partial(_expected_of, self.settings, model, bool(np.ndim(self.seen.together))), self.mapper or mapper
-        return self.blocks, lambda expect, blocks: filter(_is_there, own(partial(each, expect), blocks))
+        return self.blocks, lambda expect, blocks: self._all_there(filter(_is_there, own(partial(each, expect), blocks)))
+
+    def _all_there(self, parts):
+        weight = 0.0
+        for part in parts:
+            weight += part.weight
+            yield part
+        if not abs(weight - self.total) <= 1e-6 * self.total:
+            raise ValueError(f"X gave rows of weight {weight:.10g} in a pass, and {self.total:.10g} in the first: it must give the same blocks each time")
 
 def _is_there(part):
     "Whether a block gave something."
     return part is not None
 
-# %% ../nbs/40_stream.ipynb #fcda7748
+# %% ../nbs/40_stream.ipynb #273e0a6b
 @_method_of(_Stream)
 def _check(self):
     "Raise where there are too few rows, or values that never occur."
@@ -240,6 +246,13 @@ def _check(self):
                          "does the function return a new iterator each time?")
     if np.ndim(self.seen.together) and isinstance(self.settings, GaussianMixture):
         self.settings._check_seen(self.seen.together)
+
+@_method_of(_Stream)
+def _take(self):
+    "The rows to start from; their weights if they are all of the rows, while a sample has followed the weights."
+    _, places, weight, rows = self.seen.sample
+    order = np.argsort(places)
+    self.X, self.weight = rows[order], weight[order] if len(rows) == self.seen.n and (weight != 1).any() else None
 
 @_method_of(_Stream)
 def _name(self, settings):

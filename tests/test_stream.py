@@ -1,4 +1,4 @@
-"""Blocks from files, checkpoints that survive SIGKILL, stepwise and incremental EM, and statistics carried between coordinates."""
+"""Blocks from files, and checkpoints that survive SIGKILL."""
 import os
 import subprocess
 import sys
@@ -7,28 +7,18 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from emlit.bound import lower_bound, posterior
 from emlit.classics import TwoCoins
-from emlit.data import load_coins, load_faithful, sample_gaussian_mixture
-from emlit.em import Expected, Tracer, e_step, em, in_blocks
-from emlit.families import Bernoulli, Categorical, Diag, Full, MixtureModel, Poisson, Spherical, Tied
-from emlit.hmm import HMMModel, chains_in_blocks
+from emlit.data import load_coins, load_faithful
+from emlit.em import Tracer, e_step, em, in_blocks
+from emlit.families import Diag, Full, MixtureModel, Tied
+from emlit.hmm import HMMModel
 from emlit.keeping import load
-from emlit.latent import log_marginal
 from emlit.lda import LDAModel
-from emlit.stream import Checkpoint, Incremental, Stepwise, carry, npy_blocks, parquet_blocks
+from emlit.stream import Checkpoint, npy_blocks, parquet_blocks
 
 FAITHFUL = load_faithful().X
 MODEL = MixtureModel(Full())
 BEGIN = np.array([.5, .5]), FAITHFUL[[0, 1]], np.tile(np.cov(FAITHFUL.T), (2, 1, 1))
-
-
-def gaussian_start(family, rng, k=3, d=2, offset=0.0):
-    "Valid parameters of a Gaussian family."
-    A = rng.normal(size=(k, d, d))
-    C = A @ A.mT + np.eye(d)
-    shapes = {"full": C, "tied": C[0], "diag": rng.uniform(.5, 2, (k, d)), "spherical": rng.uniform(.5, 2, k)}
-    return rng.dirichlet(np.full(k, 5)), rng.normal(size=(k, d)) + offset, shapes[family.kind]
 
 
 # ---- blocks --------------------------------------------------------------------------------------
@@ -329,222 +319,3 @@ def test_sigkill(tmp_path):
         assert a.files == b.files and len(a["history"]) == 121
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name])
-
-
-# ---- carried statistics --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical()], ids=lambda f: f.kind)
-@pytest.mark.parametrize("scales", [(1, 1), (1e-9, 1), (1, 1e-9), (1e-9, 1e-9)], ids=str)
-def test_carried_statistics_give_the_same_parameters(family, scales):
-    "Between natural and whitened coordinates in all four ways: the M-step finds the same."
-    rng = np.random.default_rng(5)
-    model, X = MixtureModel(family), rng.normal(size=(60, 2))
-    old = gaussian_start(family, rng)
-    old = old[0], old[1] * np.sqrt(scales[0]), old[2] * scales[0]
-    new = gaussian_start(family, rng)
-    new = new[0], new[1], new[2] * scales[1]
-    part = e_step(model, old, X * np.sqrt(scales[0]))
-    moved = carry(model, part, old, new)
-    (name,) = moved.statistics
-    assert name == model.family.form(new[0], new[1:]).name
-    assert (moved.log_likelihood, moved.weight) == (part.log_likelihood, part.weight)
-    if scales[0] >= scales[1]:                                                         # else the new coordinates are too coarse
-        for a, b in zip(model.maximization(moved, new), model.maximization(part, old)):
-            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-12)
-
-
-@pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical()], ids=lambda f: f.kind)
-@pytest.mark.parametrize("offset", [0, 1e8])
-def test_carried_sums_are_those_of_the_rows(family, offset):
-    "One component owns every row, so the sums in any coordinates are known: compare with an E-step there."
-    rng = np.random.default_rng(6)
-    model, X = MixtureModel(family), rng.normal(size=(50, 2)) + offset
-    old, new = (gaussian_start(family, rng, k=1, offset=offset) for _ in range(2))
-    moved, direct = carry(model, e_step(model, old, X), old, new), e_step(model, new, X)
-    assert moved.statistics.keys() == direct.statistics.keys()
-    (name,) = moved.statistics
-    np.testing.assert_allclose(moved.statistics[name], direct.statistics[name], rtol=1e-6 if offset else 1e-10, atol=1e-5 if offset else 1e-9)
-
-
-def test_carry_with_an_empty_component():
-    "A component without rows brings nothing, and disturbs nobody, shared covariance or not."
-    rng = np.random.default_rng(7)
-    for family in (Full(), Tied()):
-        model = MixtureModel(family)
-        old, new = gaussian_start(family, rng), gaussian_start(family, rng)
-        old[1][0] = 1e3
-        part = e_step(model, old, rng.normal(size=(50, 2)))
-        assert part.statistics["moments"][0, 0] < 1e-250
-        moments = carry(model, part, old, new).statistics["moments"]
-        assert abs(moments[0]).max() < 1e-200 and np.isfinite(moments).all()
-        np.testing.assert_allclose(moments[:, 0].sum(), 50, rtol=1e-12)
-        if family.kind == "tied":
-            both = e_step(model, new, rng.normal(size=(50, 2)))
-            for a in model.maximization(carry(model, part, old, new) + both, new):
-                assert np.isfinite(a).all()
-
-
-def test_other_families_are_carried_as_they_are():
-    "Counts have no centre."
-    model, params = MixtureModel(Poisson()), (np.array([.5, .5]), np.array([[1.], [4.]]))
-    part = e_step(model, params, np.arange(9.)[:, None])
-    assert carry(model, part, params, (params[0], params[1] + 1)) is part
-
-
-# ---- stepwise EM ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical(), Poisson(), Bernoulli(), Categorical(3)], ids=lambda f: type(f).__name__)
-def test_one_component_with_decay_one_is_the_maximum_likelihood(family):
-    "No hidden labels: equal weights make the moving average the plain one."
-    rng = np.random.default_rng(8)
-    gaussian = hasattr(family, "kind")
-    X = rng.normal(size=(120, 2)) @ np.array([[1, .5], [0, 2]]) + 1e4 if gaussian else rng.integers(0, 2, size=(120, 2)).astype(float)
-    start = {"Poisson": np.ones((1, 2)), "Bernoulli": np.full((1, 2), .3), "Categorical": np.full((1, 2, 3), 1 / 3)}
-    params = gaussian_start(family, rng, k=1, offset=1e4) if gaussian else (np.ones(1), start[type(family).__name__])
-    model, learner = MixtureModel(family), Stepwise(MixtureModel(family), params, decay=1)
-    for block in np.array_split(X, 12):
-        learner.update(block)
-    best = em(model, params, X, max_iter=1, warn=False).params
-    for a, b in zip(learner.params, best):
-        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(learner.rows, 120, rtol=1e-12)
-    assert learner.n_updates == 12
-
-
-def test_stepwise_against_uncentred_statistics():
-    "The recursion written out with uncentred moments and the labels' posteriors gives the same parameters."
-    rng = np.random.default_rng(9)
-    X, _ = sample_gaussian_mixture(np.array([.4, .6]), np.array([[0., 0], [3, 1]]), np.tile(np.eye(2), (2, 1, 1)), 400, rng)
-    params = np.array([.5, .5]), X[:2], np.tile(np.cov(X.T), (2, 1, 1))
-    learner, w, s = Stepwise(MODEL, params, decay=.7, offset=3), 0.0, None
-    for t, block in enumerate(np.array_split(X, 8), 1):
-        table = MODEL.log_joint(params, block)
-        R, score = posterior(table) / len(block), log_marginal(table) / len(block)
-        new = [R.sum(axis=0), R.T @ block, np.einsum("nk,ni,nj->kij", R, block, block)]
-        gamma = 1.0 if s is None else (t + 3)**-.7
-        assert learner.step_size == pytest.approx(gamma, rel=1e-14)
-        s = new if s is None else [(1 - gamma) * a + gamma * b for a, b in zip(s, new)]
-        w = (1 - gamma)**2 * w + gamma**2 / len(block)
-        means = s[1] / s[0][:, None]
-        params = s[0] / s[0].sum(), means, s[2] / s[0][:, None, None] - means[:, :, None] * means[:, None]
-        assert learner.update(block) == pytest.approx(score, rel=1e-10)
-        for a, b in zip(learner.params, params):
-            np.testing.assert_allclose(a, b, rtol=1e-8)
-        np.testing.assert_allclose(learner.rows, 1 / w, rtol=1e-12)
-
-
-def test_stepwise_far_from_zero():
-    "An offset of 1e8 moves the means and nothing else."
-    rng = np.random.default_rng(10)
-    X, _ = sample_gaussian_mixture(np.array([.5, .5]), np.array([[0., 0], [4, 4]]), np.tile(np.eye(2), (2, 1, 1)), 3000, rng)
-    X = np.round(X * 64) / 64                 # exact at the offset
-    params = np.array([.5, .5]), X[:2], np.tile(np.cov(X.T), (2, 1, 1))
-    near, far = Stepwise(MODEL, params), Stepwise(MODEL, (params[0], params[1] + 1e8, params[2]))
-    for block in np.array_split(X, 30):
-        near.update(block)
-        far.update(block + 1e8)
-    np.testing.assert_allclose(far.params[0], near.params[0], rtol=1e-6)
-    np.testing.assert_allclose(far.params[1] - 1e8, near.params[1], atol=1e-6)
-    np.testing.assert_allclose(far.params[2], near.params[2], rtol=1e-6, atol=1e-7)
-
-
-def test_stepwise_hmm():
-    "A chain model by blocks of sequences comes close to batch EM; statistics of starts and transitions are averaged too."
-    rng = np.random.default_rng(11)
-    transition, means = np.array([[.9, .1], [.2, .8]]), np.array([0., 4.])
-    chains = []
-    for _ in range(300):
-        z = [rng.integers(2)]
-        while len(z) < 20:
-            z.append(rng.choice(2, p=transition[z[-1]]))
-        chains.append(rng.normal(means[z])[:, None])
-    X, lengths = np.concatenate(chains), np.full(300, 20)
-    model = HMMModel(Full())
-    params = np.array([.5, .5]), np.full((2, 2), .5), np.array([[-1.], [3.]]), np.ones((2, 1, 1))
-    learner = Stepwise(model, params)
-    for block in chains_in_blocks(X, lengths, 200)():
-        learner.update(block)
-    best = em(model, params, (X, lengths), tol=1e-3).params
-    np.testing.assert_allclose(learner.params[1], best[1], atol=.06)
-    np.testing.assert_allclose(learner.params[2], best[2], atol=.1)
-
-
-def test_a_bad_block_changes_nothing():
-    "Errors leave the learner as it was; a block without rows counts for nothing."
-    learner = Stepwise(MODEL, BEGIN)
-    learner.update(FAITHFUL[:100])
-    before, rows = learner.params, learner.rows
-    for bad in (np.full((5, 2), np.nan), FAITHFUL[:5, :1], np.full((3, 2), np.inf)):
-        with pytest.raises((ValueError, FloatingPointError)):
-            learner.update(bad)
-    assert np.isnan(learner.update(FAITHFUL[:0]))
-    assert learner.params is before and learner.rows == rows and learner.n_updates == 1
-    class Odd(TwoCoins):
-        def expectation(self, params):
-            return lambda block: Expected({"a": np.zeros(2)}, np.nan, 1.0)
-    with pytest.raises(FloatingPointError, match="of the block is nan"):
-        Stepwise(Odd(), np.array([.6, .5])).update(load_coins().X)
-
-
-@pytest.mark.parametrize("arguments, match", [({"decay": .5}, "decay == 0.5"), ({"decay": 1.01}, "decay == 1.01"), ({"offset": -1}, "offset == -1"),
-                                              ({"decay": np.nan}, "decay == nan")])
-def test_step_sizes_are_checked(arguments, match):
-    with pytest.raises(ValueError, match=match):
-        Stepwise(MODEL, BEGIN, **arguments)
-
-
-def test_stepwise_approaches_the_maximum():
-    "Many passes with decreasing steps end near the maximum of the likelihood of all rows."
-    rng, best = np.random.default_rng(12), em(MODEL, BEGIN, FAITHFUL)
-    learner = Stepwise(MODEL, BEGIN, decay=.8)
-    for _ in range(40):
-        for block in np.array_split(rng.permutation(FAITHFUL), 4):
-            learner.update(block)
-    assert best.log_likelihood - 1 < e_step(MODEL, learner.params, FAITHFUL).log_likelihood <= best.log_likelihood + 1e-9
-
-
-# ---- incremental EM ------------------------------------------------------------------------------
-
-
-def test_incremental_raises_the_bound_and_ends_at_the_maximum():
-    "F by `lower_bound` from every block's own posterior never falls; the likelihood falls at times."
-    ordered = FAITHFUL[np.argsort(FAITHFUL[:, 0])]
-    learner, F, l = Incremental(MODEL, BEGIN, in_blocks(ordered, 17)), [], []
-    q = [posterior(MODEL.log_joint(BEGIN, b)) for b in in_blocks(ordered, 17)()]
-    previous = [learner.params]
-    def record(b, params):
-        q[b] = posterior(MODEL.log_joint(previous[0], ordered[17 * b:17 * b + 17]))
-        previous[0] = params
-        table = MODEL.log_joint(params, ordered)
-        F.append(lower_bound(np.concatenate(q), table))
-        l.append(log_marginal(table))
-    for _ in range(14):
-        learner.sweep(record)
-    assert len(F) == 14 * 16 and (np.diff(F) > -1e-9).all() and (np.diff(l) < -1e-6).any()
-    best = em(MODEL, BEGIN, FAITHFUL)
-    np.testing.assert_allclose(l[-1], best.log_likelihood, rtol=1e-8)
-    np.testing.assert_allclose(learner.params[1], best.params[1], rtol=1e-3)
-
-
-def test_incremental_with_one_block_is_em():
-    "One block: a sweep is a round."
-    learner = Incremental(MODEL, BEGIN, FAITHFUL)
-    for _ in range(4):
-        learner.sweep()
-    for a, b in zip(learner.params, em(MODEL, BEGIN, FAITHFUL, max_iter=5, warn=False).params):
-        np.testing.assert_allclose(a, b, rtol=1e-9)
-
-
-def test_incremental_refusals():
-    "Data that are no function, no blocks, or another number of them the second time."
-    with pytest.raises(TypeError, match="only once"):
-        Incremental(MODEL, BEGIN, iter([FAITHFUL]))
-    with pytest.raises(ValueError, match="no blocks"):
-        Incremental(MODEL, BEGIN, lambda: iter(()))
-    for second in (0, 2, 6):
-        numbers = iter((4, second))
-        learner = Incremental(MODEL, BEGIN, lambda: (FAITHFUL[i::9] for i in range(next(numbers))))
-        with pytest.raises(ValueError, match=f"gave {second} blocks, and 4"):
-            learner.sweep()

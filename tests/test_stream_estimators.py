@@ -243,7 +243,7 @@ ONES = np.ones((5, 2))
     (lambda: Mixture(2).fit(lambda: iter([ONES, np.where(ONES > 0, np.nan, 0)])), ValueError, r"block 1 of X.*NaN"),
     (lambda: GaussianMixture(2).fit(lambda: iter([(FAITHFUL, -np.ones(272))])), ValueError, r"block 0 of X.*Negative"),
     (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, [["a", "b"]]])), ValueError, r"block 1 of X.*could not convert"),
-    (lambda: Mixture(2).fit(lambda: iter([ONES, [[1, 2.5]]])), ValueError, "X holds 2.5 in column 1"),
+    (lambda: Mixture(2).fit(lambda: iter([ONES, [[1, 2.5], [1, 4]]])), ValueError, "X holds 2.5 in column 1"),
     (lambda: Mixture(2, family="bernoulli").fit(lambda: iter([ONES, [[1, 2]]])), ValueError, "X holds 2 in column 1"),
     (lambda: CategoricalHMM(2).fit(lambda: iter([ONES[:, :1], ONES[:, :1] / 2])), ValueError, "X holds 0.5"),
     (lambda: GaussianMixture(2).fit(lambda: iter([FAITHFUL, FAITHFUL * 1e200])), ValueError, "rescale it"),
@@ -252,6 +252,15 @@ ONES = np.ones((5, 2))
 def test_refusals(fit, error, words):
     with pytest.raises(error, match=words):
         fit()
+
+
+def test_other_rows_in_the_second_pass():
+    "A generator behind a function, and a file that grows."
+    once = iter(np.array_split(FAITHFUL, 3))
+    growing = iter([FAITHFUL, np.vstack([FAITHFUL, FAITHFUL[:9]])])
+    for blocks, words in ((lambda: (b for b in once), "weight 0 in a pass, and 272 in the first"), (lambda: iter([next(growing)]), "weight 281 in a pass")):
+        with pytest.raises(ValueError, match=words):
+            GaussianMixture(2, random_state=0).fit(blocks)
 
 
 def test_an_error_inside_the_function_is_its_own():
