@@ -98,7 +98,7 @@ def parquet_blocks(
                     yield _as_rows(batch.select(columns) if columns else batch, one)
     return blocks
 
-# %% ../nbs/40_stream.ipynb #73648dd2
+# %% ../nbs/40_stream.ipynb #8fb2cf5d
 def _most(d):
     "How many rows of so many columns a sample has at most."
     return max(_ENOUGH, min(4 * _ENOUGH, 4_000_000 // d))
@@ -107,7 +107,7 @@ def _smallest(keys, *others):
     "The keys of a sample, and what belongs to them: rows, among other things."
     most = _most(others[-1].shape[1])
     chosen = slice(None) if len(keys) <= most else np.argpartition(keys, most)[:most]
-    return keys[chosen], *(other[chosen] for other in others)
+    return tuple(np.array(each[chosen]) for each in (keys, *others))        # copies, as the function that gave the rows may fill them anew
 
 @dataclass(frozen=True)
 class _Summary:
@@ -197,13 +197,14 @@ def _expected_of(settings, model, holes, expect, block):
     parts = model.blocks(X, extra)() if holes or settings._cuts else [X if extra is None else (X, extra)]
     return reduce(add, map(expect, parts))
 
-# %% ../nbs/40_stream.ipynb #becfb7e4
+# %% ../nbs/40_stream.ipynb #702f6642
 class _Stream(_Table):
     "Rows in blocks, which are read whenever they are needed. X are some of the rows, or all where they are few."
     def __init__(self, settings, blocks, mapper=None):
         self.blocks, self.mapper, self.settings = blocks, mapper, clone(settings)
         with _mapper(settings.n_jobs) as own:
-            found = filter(_is_there, (mapper or own)(partial(_summary, self.settings), enumerate(_blocks(blocks))))
+            look = mapper or (own if own is map else _on_copies(own))
+            found = filter(_is_there, look(partial(_summary, self.settings), enumerate(_blocks(blocks))))
             self.seen = reduce(add, found, next(found, None))
         self._check()
         self.total = float(self.seen.total)
@@ -222,6 +223,7 @@ class _Stream(_Table):
     def passes(self, model, mapper):
         "What the driver runs over, and how it maps."
         each, own = partial(_expected_of, self.settings, model, bool(np.ndim(self.seen.together))), self.mapper or mapper
+        own = _on_copies(mapper) if self.mapper is None and mapper is not map else own
         return self.blocks, lambda expect, blocks: self._all_there(filter(_is_there, own(partial(each, expect), blocks)))
 
     def _all_there(self, parts):
@@ -235,6 +237,14 @@ class _Stream(_Table):
 def _is_there(part):
     "Whether a block gave something."
     return part is not None
+
+def _on_copies(mapper):
+    "The mapper of several threads on copies of arrays: the function that gives the blocks may fill one array again and again."
+    def copied(block):
+        if isinstance(block, tuple):
+            return tuple(map(copied, block))
+        return block.copy() if type(block) is np.ndarray else block
+    return lambda function, blocks: mapper(function, map(copied, blocks))
 
 # %% ../nbs/40_stream.ipynb #273e0a6b
 @_method_of(_Stream)

@@ -263,6 +263,17 @@ def test_other_rows_in_the_second_pass():
             GaussianMixture(2, random_state=0).fit(blocks)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_array_filled_again_and_again(jobs):
+    "A function that reads each block into the same memory."
+    def blocks():
+        buffer = np.empty((34, 2))
+        for part in np.array_split(FAITHFUL, 8):
+            buffer[:] = part
+            yield buffer
+    same(*(GaussianMixture(2, random_state=0, n_jobs=jobs).fit(rows) for rows in (FAITHFUL, blocks)))
+
+
 def test_an_error_inside_the_function_is_its_own():
     def blocks():
         yield FAITHFUL
