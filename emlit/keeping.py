@@ -40,7 +40,7 @@ def _settings(value):
     "The arguments that an object was made with, by name."
     return {name: getattr(value, name) for name in _setting_names(type(value))}
 
-# %% ../nbs/19_keeping.ipynb #37b04b15
+# %% ../nbs/19_keeping.ipynb #a6a6081e
 def _pack(value, path, arrays):
     "`value` as JSON, with its arrays laid aside in `arrays`. Raises `TypeError` where there is no faithful way."
     kind, wrapped = type(value), None
@@ -48,6 +48,8 @@ def _pack(value, path, arrays):
         return [_pack(v, f"{path}.{i}", arrays) for i, v in enumerate(values)]
     if value is None or kind in (bool, int, str) or kind is float and np.isfinite(value):
         return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if kind is list:
         return inside(value)
     if kind in _PACKED and (wrapped := _PACKED[kind](value)) is not None:

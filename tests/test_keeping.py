@@ -498,3 +498,10 @@ def test_a_file_without_a_newer_setting(blob, tmp_path):
     "A setting that the file does not name has its default: files outlive new settings."
     model = loaded(changed(blob, lambda h: h["model"]["settings"].pop("verbose_interval")), tmp_path)
     assert model.verbose_interval == 10 and model.n_components == 2
+
+
+def test_paths_are_kept_as_words(tmp_path):
+    "A setting that is a path comes back as a string."
+    model = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "c.npz").fit(np.random.default_rng(0).normal(size=(50, 2)))
+    save(model, tmp_path / "m.npz")
+    assert load(tmp_path / "m.npz").checkpoint == str(tmp_path / "c.npz")
