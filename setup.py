@@ -42,7 +42,7 @@ setup(
     package_data={"emlit": ["csv/*.csv"]},
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), **{extra: cfg[f"{extra}_requirements"].split() for extra in ("numba", "parquet")}},
+    extras_require={"dev": cfg["dev_requirements"].split(), **{extra: cfg[f"{extra}_requirements"].split() for extra in ("numba", "parquet", "dask")}},
     entry_points={"nbdev": [f"{cfg['lib_name']} = {cfg['lib_name']}._modidx:d"]},  # nbdev links names in the text to these
     zip_safe=False,
 )

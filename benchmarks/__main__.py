@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import machine
 
-MODULES = ("mixture", "regression", "conditional", "acceleration", "hmm", "lda", "missing")
+MODULES = ("mixture", "regression", "conditional", "acceleration", "hmm", "lda", "missing", "scale")
 RESULTS = Path(__file__).with_name("results.json")
 
 

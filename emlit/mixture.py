@@ -316,7 +316,7 @@ def _opened(X, settings, extra):
     "The table of X for a fit with these settings, and with what comes with X: the weights of its rows. Chapters 40 and 41 open other kinds of X."
     return settings._table(X, extra)
 
-# %% ../nbs/16_mixture.ipynb #016fa50e
+# %% ../nbs/16_mixture.ipynb #0acd6585
 _HISTORY = [("iteration", int), ("seconds", float), ("log_likelihood", float)]
 
 class _Fitting(_Reading):
@@ -331,7 +331,11 @@ class _Fitting(_Reading):
         self.lower_bound_, self.lower_bounds_ = float(means[-1]), means[1:].tolist()
         self._fitted_as = self._kind()
         self._store(best.step.params, best.model)
+        self._keep_sums(best)
         return self
+
+    def _keep_sums(self, best):
+        "Chapter 42 goes on from the sums of the last round."
 
     def fit_predict(self, X, y=None, sample_weight=None):
         "Fit, and return the likeliest component of each row."

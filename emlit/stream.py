@@ -499,8 +499,8 @@ def _checked(model, options):
     _check_arguments(model, options.get("tol", 1e-8), options.get("max_iter", 10_000), callbacks, options.get("stop"))
     return tuple(callbacks)
 
-# %% ../nbs/40_stream.ipynb #6518a22e
-_FREE = {"checkpoint", "max_iter", "n_iter", "tol", "n_jobs", "verbose", "verbose_interval", "progress"}    # what a fit may change on the way
+# %% ../nbs/40_stream.ipynb #55792d34
+_FREE = {"checkpoint", "max_iter", "n_iter", "tol", "n_jobs", "verbose", "verbose_interval", "progress", "learning_decay", "learning_offset"}    # what a fit may change on the way
 
 def _in_words(value):
     "A setting in a few words that differ where the setting does."

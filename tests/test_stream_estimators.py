@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from functools import reduce
 from operator import add
 
@@ -458,3 +459,23 @@ def test_cloned_and_in_a_grid(tmp_path):
     model = GaussianMixture(2, random_state=0, checkpoint=tmp_path / "c.npz")
     assert clone(model).checkpoint == tmp_path / "c.npz"
     same(GaussianMixture(2, random_state=0).fit(FAITHFUL), model.fit(FAITHFUL))
+
+
+def test_starts_and_restarts_are_told_apart(tmp_path):
+    "A checkpoint changes nothing, whichever start is the best and however often a component is placed anew."
+    spike = np.vstack([FAITHFUL, np.tile(FAITHFUL[:1], (40, 1))])
+    later = restarted = 0
+    for seed in range(3):
+        settings = dict(n_components=4, init_params="random", max_iter=30, random_state=seed)
+        more = dict(n_init=4), dict(n_restarts=2, reg_covar=1e-9, init_params="kmeans", max_iter=400, tol=1e-4)
+        for number, given in enumerate(more):
+            plain, kept = (GaussianMixture(**settings | given, checkpoint=path) for path in (None, tmp_path / f"{seed}{number}.npz"))
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                plain.fit(spike)
+            restarted += any("restarted" in str(w.message) for w in heard)
+            same(plain, quiet(lambda: kept.fit(spike)), rtol=1e-12)
+            same(plain, quiet(lambda: kept.fit(spike)), rtol=1e-12)
+        first = quiet(lambda: GaussianMixture(**settings).fit(spike))
+        later += first.lower_bound_ < quiet(lambda: GaussianMixture(**settings, n_init=4).fit(spike)).lower_bound_ - 1e-3
+    assert later and restarted

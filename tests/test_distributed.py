@@ -1,0 +1,455 @@
+"""Blocks that stay on the workers of a real cluster, sums that are added in a tree, and workers that are killed."""
+import os
+import signal
+import subprocess
+import sys
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from strict import equal, no_warnings  # noqa: F401
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from emlit.chains import GaussianHMM, PoissonHMM
+from emlit.data import sample_gaussian_mixture
+from emlit.distributed import cluster_map, message_sizes, partitions
+from emlit.em import Expected, e_step, em, in_blocks
+from emlit.families import GAUSSIANS, Bernoulli, MixtureModel, Poisson
+from emlit.gaussian import GaussianMixture
+from emlit.hmm import HMMModel, sample_chain
+from emlit.lda import document_blocks, sample_corpus, start_lda
+from emlit.mixture import Mixture, _opened
+from emlit.stream import Checkpoint
+from emlit.topics import TopicModel
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+import dask.array  # noqa: E402
+import dask.bag  # noqa: E402
+
+K, D = 3, 4
+TRUTH = np.array([.2, .3, .5]), 4 * np.random.default_rng(0).normal(size=(K, D)), np.tile(np.eye(D), (K, 1, 1))
+SIZES = [700, 1, 0, 2500, 900, 0, 60, 1200, 40, 800]                  # more blocks than the tree has branches
+FULL = MixtureModel(GAUSSIANS["full"])
+
+
+def made(seed, n):
+    "Rows that come out the same wherever they are made."
+    return sample_gaussian_mixture(*TRUTH, n, np.random.default_rng(seed))[0]
+
+
+def delayed_blocks():
+    return [dask.delayed(made)(seed, n) for seed, n in enumerate(SIZES)]
+
+
+ROWS = np.concatenate([made(seed, n) for seed, n in enumerate(SIZES)])
+
+
+def start(kind="full"):
+    covariances = {"full": np.tile(2 * np.eye(D), (K, 1, 1)), "tied": 2 * np.eye(D), "diag": np.full((K, D), 2.), "spherical": np.full(K, 2.)}
+    return np.full(K, 1 / K), TRUTH[1] + .8, covariances[kind]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    "Two workers in processes of their own."
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    "A client of the cluster, with both workers there."
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2, timeout=30)
+        yield client
+
+
+def same(fit, other):
+    "Equal fits, to rounding."
+    assert fit.n_iter == other.n_iter and fit.converged == other.converged
+    equal(fit.history, other.history, rtol=1e-12)
+    for a, b in zip(fit.params, other.params, strict=True):
+        equal(a, b, atol=1e-10)
+
+
+# ---- in threads of this process ------------------------------------------------------------------
+
+
+class Shape:
+    "Remembers how it was added up."
+    def __init__(self, word):
+        self.word = word
+
+    def __add__(self, other):
+        return Shape(f"({self.word} {other.word})")
+
+
+@pytest.mark.parametrize("n, groups", [(1, [1]), (8, [8]), (9, [8, 1]), (17, [8, 8, 1]), (19, [8, 8, 3])])
+def test_tree(n, groups):
+    "Neighbours in groups of eight, from the left, whichever task is done first; a single block is not added to anything."
+    def chained(words):
+        return reduce("({} {})".format, words)
+    words = iter(map(str, range(n)))
+    expected = chained([chained([next(words) for _ in range(size)]) for size in groups])
+    found, = cluster_map(Shape, partitions([dask.delayed(str)(i) for i in range(n)])())
+    assert found.word == expected
+
+
+def test_tree_of_three_levels():
+    "All of many blocks are in the sum, once."
+    total, = cluster_map(len, partitions([dask.delayed(np.ones)(i % 3) for i in range(600)])())
+    assert total == 600 and cluster_map(len, partitions([dask.delayed(np.ones)(0)] * 3)()) == []
+
+
+@pytest.mark.parametrize("chunks", [(2000, 4), (1500, 1), (6201, 3), ((1, 5000, 0, 1200), (2, 2))])
+def test_arrays(chunks):
+    "Dask arrays with chunks of any shape, and with unknown numbers of rows, some 0."
+    X = dask.array.from_array(ROWS, chunks=chunks)
+    equal(e_step(FULL, start(), partitions(X), mapper=cluster_map).log_likelihood, e_step(FULL, start(), ROWS).log_likelihood, rtol=1e-12)
+    some = e_step(FULL, start(), partitions(X[X[:, 0] > ROWS[:2000, 0].max()]), mapper=cluster_map)
+    rows = ROWS[ROWS[:, 0] > ROWS[:2000, 0].max()]
+    assert some.weight == len(rows) > 0
+    equal(some.log_likelihood, e_step(FULL, start(), rows).log_likelihood, rtol=1e-12)
+
+
+def test_frames():
+    "Tables: integers, floats, booleans and pandas' own numbers; a missing one is NaN."
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame({"a": [1, 0, 1, 1], "b": [True, False, False, True], "c": pd.array([0, 1, 1, 0], dtype="Int64"), "name": list("wxyz")})
+    model, params = MixtureModel(Bernoulli()), (np.array([.4, .6]), np.array([[.2, .3, .4], [.5, .6, .7]]))
+    rows = table[["a", "b", "c"]].to_numpy(dtype=float)
+    frame = dd.from_pandas(table, npartitions=3)
+    equal(e_step(model, params, partitions(frame[["a", "b", "c"]]), mapper=cluster_map).log_likelihood, e_step(model, params, rows).log_likelihood)
+    with pytest.raises(TypeError, match="column 'name' of X"):
+        partitions(frame)
+    with pytest.raises(TypeError, match="not Series"):
+        partitions(frame["a"])
+    table.loc[2, "c"] = pd.NA
+    block, = dask.compute(*partitions(dd.from_pandas(table[["c"]], npartitions=1))())
+    equal(block, [[0], [1], [np.nan], [0]])
+    assert block.dtype == float
+
+
+def test_weights():
+    "Blocks that are pairs (rows, weights)."
+    weights = np.random.default_rng(1).uniform(0, 2, len(ROWS))
+    cuts = [0, 10, 10, 3000, len(ROWS)]
+    blocks = [dask.delayed((ROWS[a:b], weights[a:b])) for a, b in zip(cuts, cuts[1:])]
+    fit = em(FULL, start(), partitions(blocks), mapper=cluster_map, max_iter=5, warn=False)
+    same(fit, em(FULL, start(), lambda: iter([(ROWS, weights)]), max_iter=5, warn=False))
+    assert cluster_map(lambda block: 1 / len(block[0]), partitions(blocks[:2])()) == [.1]            # the empty one is not worked on
+
+
+def test_sample_weight():
+    "Weights as a Dask array of the same rows, however it is chunked, and as a Series of the same partitions."
+    weights = np.random.default_rng(1).uniform(0, 2, len(ROWS))
+    local = e_step(FULL, start(), (ROWS, weights))
+    X, w = dask.array.from_array(ROWS, chunks=(2000, 2)), dask.array.from_array(weights, chunks=1111)
+    found = e_step(FULL, start(), partitions(X, w), mapper=cluster_map)
+    equal(found.statistics["moments"], local.statistics["moments"], atol=1e-8)
+    unknown = e_step(FULL, start(), partitions(X[w.rechunk(2000) > 1], w.rechunk(2000)[w.rechunk(2000) > 1]), mapper=cluster_map)
+    assert unknown.weight == pytest.approx(weights[weights > 1].sum(), rel=1e-12)
+    with pytest.raises(ValueError, match="sample_weight has 6 chunks and X has 4"):
+        partitions(X[X[:, 0] > -99], w)
+    for wrong in (weights, X):
+        with pytest.raises(TypeError, match="sample_weight must be a Dask array"):
+            partitions(X, wrong)
+
+
+def test_loaded_once():
+    "The blocks are made when `partitions` is called, and never again."
+    calls = []
+    data = partitions([dask.delayed(lambda n: calls.append(n) or np.ones((n, 1)))(n) for n in (3, 4)])
+    for _ in range(3):
+        assert cluster_map(len, data()) == [7]
+    assert sorted(calls) == [3, 4]
+
+
+def test_one_thread_in_a_task():
+    "The libraries inside a task keep to one thread."
+    def threads(_):
+        return max([i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"], default=1)
+    data = partitions([dask.delayed(np.ones)(1)])
+    with threadpool_limits(2, "blas"), dask.config.set(scheduler="synchronous"):
+        assert threads(None) == 2 and cluster_map(threads, data()) == [1]
+
+
+def test_bytes():
+    "What travels is the parameters and the sums, (41.2), and does not depend on the number of rows."
+    for k, d in ((2, 3), (9, 20)):
+        params = np.full(k, 1 / k), np.random.default_rng(0).normal(size=(k, d)), np.tile(np.eye(d), (k, 1, 1))
+        m, rows = 1 + d + d * (d + 1) // 2, np.random.default_rng(1).normal(size=(20, d))
+        down, up = message_sizes(FULL, params, rows)
+        assert 0 <= down - 8 * k * (2 * m + 1 + d + d * d) < 2000 and 0 <= up - 8 * k * m < 500
+        assert message_sizes(FULL, params, np.tile(rows, (50, 1))) == (down, up)
+
+
+def test_tables_and_chains_as_estimators():
+    "The names of a table's columns are kept; chains refuse chunks that may cut a series; blocks take no second argument."
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(np.random.default_rng(0).poisson(3, (60, 2)), columns=["calls", "visits"])
+    frame = dd.from_pandas(table, npartitions=3)
+    fitted = Mixture(1).fit(frame)
+    assert fitted.feature_names_in_.tolist() == ["calls", "visits"] and fitted.n_features_in_ == 2
+    equal(fitted.parameters_[0], table.to_numpy().mean(axis=0)[None])
+    assert not hasattr(Mixture(1).fit(dd.from_pandas(table.rename(columns={"calls": 1}), npartitions=1)), "feature_names_in_")
+    with pytest.raises(ValueError, match="may cut a series in two"):
+        GaussianHMM(2).fit(dask.array.ones((5, 2)))
+    blocks = partitions([dask.delayed(ROWS)])
+    with pytest.raises(ValueError, match="in place of a second argument"):
+        GaussianMixture(2).fit(blocks, sample_weight=np.ones(len(ROWS)))
+    with pytest.raises(ValueError, match="in place of a second argument"):
+        GaussianHMM(2).fit(blocks, lengths=[len(ROWS)])
+    with pytest.raises(TypeError, match="not Delayed"):
+        GaussianMixture(2).fit(dask.delayed(ROWS))
+    with pytest.raises(ValueError, match="X has 1 rows"):
+        GaussianMixture(2).fit(dask.array.ones((1, 2)))
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make, error, words", [
+    (lambda: dask.array.ones(5), ValueError, "X is a Dask array with 1 dimensions"),
+    (lambda: dask.array.ones((2, 2, 2)), ValueError, "X is a Dask array with 3 dimensions"),
+    (lambda: dask.array.from_array(np.array([["a"]], dtype=object), chunks=1), TypeError, "X holds object"),
+    (lambda: dask.array.ones((2, 2), dtype=complex), TypeError, "X holds complex128"),
+    (lambda: np.ones((2, 2)), TypeError, "X must be a Dask array.* not ndarray"),
+    (lambda: [np.ones((2, 2))], TypeError, "X must be a Dask array.* not list"),
+    (lambda: [], TypeError, "not list"),
+    (lambda: dask.delayed(np.ones)((2, 2)), TypeError, "not Delayed"),
+    (lambda: dask.bag.from_sequence([1]), TypeError, r"not Bag.* a Bag as X.map_partitions\(make_block\)"),
+])
+def test_wrong_data(make, error, words):
+    "What cannot be rows is refused at once."
+    with pytest.raises(error, match=words):
+        partitions(make())
+
+
+def test_blocks_that_lie_here():
+    "Blocks of this process would be sent in each pass."
+    with pytest.raises(TypeError, match=r"blocks holds an object of type ndarray.*partitions\(X\)"):
+        e_step(FULL, start(), in_blocks(ROWS, 1000), mapper=cluster_map)
+
+
+def test_no_rows_at_all():
+    "The driver says that there are none."
+    with pytest.raises(ValueError, match="at least one row"):
+        e_step(FULL, start(), partitions([dask.delayed(ROWS[:0])]), mapper=cluster_map)
+
+
+def test_without_dask(monkeypatch):
+    "Without Dask each function says what to install; the module can be imported all the same."
+    for name in [name for name in sys.modules if name.split(".")[0] in ("dask", "distributed")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "dask", None)
+    for call in (lambda: partitions([]), lambda: cluster_map(add, []), lambda: message_sizes(FULL, start(), ROWS)):
+        with pytest.raises(ImportError, match=r"pip install emlit\[dask\]"):
+            call()
+    code = "import sys; sys.modules['dask'] = None; import emlit.distributed; assert emlit.distributed.partitions"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- on a cluster --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", GAUSSIANS)
+def test_same_as_in_memory(client, kind):
+    "All covariance types from one start, with uneven and empty blocks, and more than one level in the tree."
+    model = MixtureModel(GAUSSIANS[kind])
+    fit = em(model, start(kind), partitions(delayed_blocks()), mapper=cluster_map, max_iter=12, tol=1e-3, warn=False)
+    same(fit, em(model, start(kind), ROWS, max_iter=12, tol=1e-3, warn=False))
+
+
+def test_passes_and_loads(client, cluster):
+    "One task for each block and pass, n_iter + 1 passes, and each block is loaded once."
+    def seen(name):
+        prefix = cluster.scheduler.task_prefixes.get(name)
+        return 0 if prefix is None else prefix.state_counts["memory"]
+
+    before = seen("expect"), seen("made"), seen("add_up")
+    fit = em(FULL, start(), partitions(delayed_blocks()), mapper=cluster_map, tol=1e-3)
+    assert fit.converged
+    assert seen("expect") - before[0] == len(SIZES) * (fit.n_iter + 1)
+    assert seen("made") - before[1] == len(SIZES)
+    assert seen("add_up") - before[2] == 3 * (fit.n_iter + 1)          # eight, two, and the two sums
+
+
+def test_rows_stay(client):
+    "In ten passes the workers send each other less than one block; and what comes here is the sum."
+    blocks = [dask.delayed(made)(seed, 20_000) for seed in range(6)]
+    data = partitions(blocks)
+    e_step(FULL, start(), data, mapper=cluster_map)
+    def sent():
+        return sum(client.run(lambda dask_worker: dask_worker.transfer_outgoing_bytes_total).values())
+    before = sent()
+    for _ in range(10):
+        found = list(cluster_map(FULL.expectation(start()), data()))
+    assert sent() - before < 20_000 * D * 8 * 2                        # stolen work may move a block or two, once
+    assert len(found) == 1 and isinstance(found[0], Expected) and found[0].weight == 120_000
+
+
+def test_killed_between_passes(client):
+    "A worker is killed after a round, the blocks on it are made again, and no digit changes."
+    data = partitions(delayed_blocks())
+    distributed.wait(list(data()))
+    left = em(FULL, start(), data, mapper=cluster_map, tol=1e-5)
+
+    def kill(step):
+        if step.iteration == 3:
+            os.kill(max(client.run(os.getpid).values()), signal.SIGKILL)
+
+    killed = em(FULL, start(), data, mapper=cluster_map, tol=1e-5, callbacks=[kill])
+    np.testing.assert_array_equal(killed.history, left.history)
+    for a, b in zip(killed.params, left.params):
+        np.testing.assert_array_equal(a, b)
+    same(killed, em(FULL, start(), ROWS, tol=1e-5))
+
+
+class Deadly(MixtureModel):
+    "The first task that finds its file kills the worker that runs it."
+    def __init__(self, family, trap):
+        super().__init__(family)
+        self.trap = trap
+
+    def expectation(self, params):
+        function, trap = super().expectation(params), self.trap
+        def expect(block):
+            try:
+                os.unlink(trap)
+            except FileNotFoundError:
+                return function(block)
+            os._exit(1)
+        return expect
+
+
+def test_killed_in_a_task(client, tmp_path):
+    "A worker is gone in the middle of a pass."
+    trap = tmp_path / "trap"
+
+    def set_trap(step):
+        if step.iteration == 2:
+            trap.touch()
+
+    data = partitions(delayed_blocks())
+    fit = em(Deadly(GAUSSIANS["full"], trap), start(), data, mapper=cluster_map, tol=1e-5, callbacks=[set_trap])
+    assert not trap.exists()
+    same(fit, em(FULL, start(), ROWS, tol=1e-5))
+
+
+def test_chains(client):
+    "Hidden Markov models: blocks (rows, lengths), and those made of the partitions of a Bag of sequences."
+    def sequences(seed):
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, 30, size=8)
+        states = np.concatenate([sample_chain(np.array([.5, .5]), np.array([[.9, .1], [.2, .8]]), n, rng) for n in lengths])
+        return rng.poisson(np.array([2., 9.])[states])[:, None], lengths
+
+    model, begin = HMMModel(Poisson()), (np.array([.5, .5]), np.full((2, 2), .5), np.array([[1.], [5.]]))
+    local = em(model, begin, lambda: (sequences(seed) for seed in range(4)), tol=1e-4)
+    same(em(model, begin, partitions([dask.delayed(sequences)(seed) for seed in range(4)]), mapper=cluster_map, tol=1e-4), local)
+    single = [chain for seed in range(4) for chain in np.split(sequences(seed)[0], sequences(seed)[1].cumsum()[:-1])]
+    def packed(part):
+        return np.concatenate(list(part)), np.array([len(chain) for chain in part])
+    bag = dask.bag.from_sequence(single, npartitions=3).map_partitions(packed)
+    same(em(model, begin, partitions(bag.to_delayed()), mapper=cluster_map, tol=1e-4), local)
+    estimator = PoissonHMM(2, random_state=0).fit(partitions([dask.delayed(sequences)(seed) for seed in range(4)]))
+    rows, lengths = map(np.concatenate, zip(*map(sequences, range(4))))
+    beside = PoissonHMM(2, random_state=0).fit(rows, lengths=lengths)
+    equal(np.sort(estimator.lambdas_[:, 0]), np.sort(beside.lambdas_[:, 0]), rtol=1e-4)
+
+
+def test_documents(client):
+    "Topic models: blocks (numbers, rows in CSR form)."
+    from scipy.sparse import csr_array
+    rng = np.random.default_rng(5)
+    X = csr_array(sample_corpus(np.full(2, .3), rng.dirichlet(np.full(12, .2), size=2), np.full(40, 25), rng)[0], dtype=float)
+    begin = start_lda(X, 2, rng)
+    blocks = [dask.delayed(block) for block in document_blocks(X, 7)()]
+    fit = em(TopicModel(), begin, partitions(blocks), mapper=cluster_map, max_iter=5, tol=0, warn=False)
+    same(fit, em(TopicModel(), begin, X, max_iter=5, tol=0, warn=False))
+
+
+def estimator(kind="full", **settings):
+    "One that begins at the start of the other tests."
+    weights, means, covariances = start(kind)
+    precisions = np.linalg.inv(covariances) if kind in ("full", "tied") else 1 / covariances
+    return GaussianMixture(K, covariance_type=kind, weights_init=weights, means_init=means, precisions_init=precisions, tol=1e-8, **settings)
+
+
+def same_estimates(one, other):
+    assert one.n_iter_ == other.n_iter_
+    equal(one.lower_bound_, other.lower_bound_)
+    for name in ("weights_", "means_", "covariances_"):
+        equal(getattr(one, name), getattr(other, name), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", GAUSSIANS)
+def test_gaussian_mixture(client, kind):
+    "`fit` of a Dask array, uneven chunks and one that is empty among them, is `fit` of the rows."
+    X = dask.array.from_array(ROWS, chunks=((3000, 100, 3101), (2, 2)))
+    X = X[(X[:, 0] < X[3000:3100, 0].min()) | (X[:, 0] > X[3000:3100, 0].max())]      # the second chunk has no rows left
+    assert client.compute(X.partitions[1]).result().shape == (0, D)
+    same_estimates(estimator(kind).fit(X), estimator(kind).fit(X.compute()))
+
+
+def test_holes(client):
+    "Chunks with NaN, a row of nothing else, and a chunk of such rows."
+    rows = np.where(np.random.default_rng(3).random(ROWS.shape) < .1, np.nan, ROWS)
+    rows[7] = rows[2000:2100] = np.nan
+    X = dask.array.from_array(rows, chunks=((2000, 100, 4101), D))
+    same_estimates(estimator().fit(X), estimator().fit(rows))
+
+
+def test_start_from_a_sample(client):
+    "Without a start given, the start comes from rows of all chunks."
+    gm = GaussianMixture(K, random_state=0).fit(partitions(delayed_blocks()))
+    best = GaussianMixture(K, random_state=0).fit(ROWS)
+    equal(gm.score(ROWS), best.score(ROWS), rtol=1e-5)
+    many = partitions([dask.delayed(made)(seed, 20_000) for seed in range(3)])
+    table = _opened(many, GaussianMixture(K), None)
+    assert table.total == 60_000 and len(table.X) == 40_000
+    origin = [np.isin(table.X[::100, 0], made(seed, 20_000)[:, 0]).sum() for seed in range(3)]
+    assert sum(origin) == 400 and min(origin) > 80
+
+
+def test_what_comes_here(client, monkeypatch):
+    "A fit asks the cluster for one summary and then for one sum in each pass, and for no rows."
+    came, compute = [], dask.compute
+    monkeypatch.setattr(dask, "compute", lambda *promises: came.append(compute(*promises)) or came[-1])
+    fitted = estimator().fit(dask.array.from_array(ROWS, chunks=(2000, D)))
+    assert [type(one).__name__ for (one,) in came] == ["_Summary"] + ["Expected"] * (fitted.n_iter_ + 1)
+
+
+def test_estimator_with_weights_and_checkpoint(client, tmp_path):
+    "`sample_weight` counts rows, and a fit is taken up again where its file is."
+    weights = np.random.default_rng(1).integers(0, 3, len(ROWS)).astype(float)
+    X, w = dask.array.from_array(ROWS, chunks=(2000, D)), dask.array.from_array(weights, chunks=2000)
+    same_estimates(estimator().fit(X, sample_weight=w), estimator().fit(ROWS, sample_weight=weights))
+    with pytest.warns(ConvergenceWarning):
+        estimator(max_iter=1, random_state=0, checkpoint=tmp_path / "fit.npz").fit(X)
+    same_estimates(estimator(random_state=0, checkpoint=tmp_path / "fit.npz").fit(X), estimator().fit(X))
+
+
+def test_errors_come_home(client):
+    "What a model has to say about rows on a worker is said here."
+    def with_nan():
+        return np.full((5, D), np.nan)
+    with pytest.raises(ValueError, match="X holds nan in column 0"):
+        e_step(FULL, start(), partitions([dask.delayed(with_nan)(), *delayed_blocks()]), mapper=cluster_map)
+
+
+def test_with_checkpoint_and_accelerator(client, tmp_path):
+    "A run that was broken off goes on with the same digits, and an accelerator gets to the same top."
+    data = partitions(delayed_blocks())
+    whole = em(FULL, start(), data, mapper=cluster_map, tol=1e-6)
+    Checkpoint(tmp_path / "fit.npz").run(FULL, start(), data, mapper=cluster_map, tol=1e-6, max_iter=4, warn=False)
+    resumed = Checkpoint(tmp_path / "fit.npz").run(FULL, start(), data, mapper=cluster_map, tol=1e-6)
+    np.testing.assert_array_equal(resumed.history, whole.history)
+    fast = em(FULL, start(), data, mapper=cluster_map, tol=1e-6, accelerate="squarem")
+    equal(fast.params[1], whole.params[1], rtol=1e-4)
