@@ -230,7 +230,15 @@ class _Gaussian(Family):
 
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
-# %% ../nbs/15_families.ipynb #8dfd898a
+# %% ../nbs/15_families.ipynb #37d50b3e
+def _in_place(X, out):
+    "Fill the features 1 and x, and return the place of x, where it may be already."
+    out[0], place = 1, out[1:1 + len(X)]
+    if not np.may_share_memory(X, place):
+        place[:] = X
+    return place
+
+# %% ../nbs/15_families.ipynb #6ae0d6ca
 class Full(_Gaussian):
     "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
     kind, spaces = "full", ("real", "positive_definite")
@@ -241,15 +249,15 @@ class Full(_Gaussian):
 
     def features(self, X, out):
         "Fill the rows that `out` has: 1 and x, or those and the products."
-        d, n = X.shape
-        out[0], out[1:1 + d] = 1, X
+        (d, n), X = X.shape, _in_place(X, out)
         if len(out) > 1 + d:
-            ring, turns = _buffer("ring", d + d // 2, n), (d + 1) // 2
-            ring[:d], ring[d:] = X, X[:d // 2]
-            turned = as_strided(ring, (turns, d, n), (ring.strides[0], *ring.strides))     # turned[s, i] = ring[s + i]
-            np.multiply(X, turned, out=out[1 + d:1 + d + turns * d].reshape(turns, d, n))
+            ring, turns = out[1:1 + d + d // 2], (d - 1) // 2
+            ring[d:] = X[:d // 2]                                  # where the squares will be
+            turned = as_strided(ring[1:], (turns, d, n), (ring.strides[0], *ring.strides))     # turned[s, i] = ring[1 + s + i]
+            np.multiply(X, turned, out=out[1 + 2 * d:1 + 2 * d + turns * d].reshape(turns, d, n))
             half = 0 if d % 2 else d // 2                          # the last turn of an even ring meets each pair twice
-            np.multiply(X[:half], ring[turns:turns + half], out=out[1 + d + turns * d:])
+            np.multiply(X[:half], ring[half:2 * half], out=out[1 + 2 * d + turns * d:])
+            np.multiply(X, X, out=out[1 + d:1 + 2 * d])
 
     def sums(self, X, weights):
         "The same sums as features times weights, by one small matrix product."
@@ -282,7 +290,7 @@ class _Variances(_Gaussian):
             return super().peak(means, covariances)
         return -0.5 * np.log(v).reshape(k, -1).sum(axis=1) * (1 if self.kind == "diag" else d) - d * _HALF_LOG_2PI
 
-# %% ../nbs/15_families.ipynb #31375ce4
+# %% ../nbs/15_families.ipynb #2512d7cb
 class Diag(_Variances):
     "Gaussian, a variance per component and column: T(x) = (1, x, x^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "diag", ("real", "positive")
@@ -293,16 +301,15 @@ class Diag(_Variances):
 
     def features(self, X, out):
         "Fill `out`."
-        d = len(X)
-        out[0], out[1:1 + d] = 1, X
-        np.multiply(X, X, out=out[1 + d:])
+        X = _in_place(X, out)
+        np.multiply(X, X, out=out[1 + len(X):])
 
     def natural(self, means, covariances):
         "Natural parameters from means and variances."
         top = self.peak(means, covariances) - 0.5 * (means**2 / covariances).sum(axis=1)
         return np.c_[top, means / covariances, -0.5 / covariances]
 
-# %% ../nbs/15_families.ipynb #5c688b92
+# %% ../nbs/15_families.ipynb #0ce41f41
 class Spherical(_Variances):
     "Gaussian, one variance per component: T(x) = (1, x, |x|^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "spherical", ("real", "positive")
@@ -313,7 +320,7 @@ class Spherical(_Variances):
 
     def features(self, X, out):
         "Fill `out`."
-        out[0], out[1:-1] = 1, X
+        X = _in_place(X, out)
         np.einsum("dn,dn->n", X, X, out=out[-1])
 
     def natural(self, means, covariances):
@@ -364,7 +371,7 @@ def _pieces(m, most):
     "Slices that cut range(m) into equal pieces of at most so many."
     return [slice(a, min(m, a + _share(m, most))) for a in range(0, m, _share(m, most))]
 
-# %% ../nbs/15_families.ipynb #16eaa2c4
+# %% ../nbs/15_families.ipynb #d0194386
 def _product(A, B, out):
     "A @ B for a small A and a wide B: for each piece of A one stack of small products."
     for piece in _pieces(A.shape[1], _SMALL // 168 // len(A)):
@@ -377,29 +384,34 @@ def _product(A, B, out):
 
 def _outer(A, B):
     "A @ B.T for a wide A and a wide B: for each piece of B a stack of small products, summed."
-    stack, out = _batched(A).mT, np.empty((len(B), len(A)))
-    if out.size > 1024:                                            # OpenBLAS copies strided factors of larger products
-        stack = _buffer("stack", *stack.shape)
+    stack, out, most = _batched(A).mT, np.empty((len(B), len(A))), 1024 // len(A)
+    if out.size > 4096:                                            # of more than 1024 numbers a product copies strided factors
+        stack, most = _buffer("stack", *stack.shape), _SMALL // _BATCH // len(A)
         stack[:] = _batched(A).mT
-    for piece in _pieces(len(B), _SMALL // _BATCH // len(A)):
+    for piece in _pieces(len(B), most):
         parts = _buffer("parts", len(stack), piece.stop - piece.start, len(A))
         np.matmul(_batched(B[piece]), stack, out=parts).sum(axis=0, out=out[piece])
     return out.T
 
-# %% ../nbs/15_families.ipynb #aee6b5ed
-def _softmax(fill, L, w):
-    "Make logits (k, n), by `fill`, and turn them into responsibilities times w in place. Returns the log-likelihood."
+# %% ../nbs/15_families.ipynb #dce06a70
+def _softmax(fill, L, w, F=None):
+    """Make logits (k, n), by `fill`, and turn them into responsibilities times w in place. Returns the log-likelihood.
+
+    Where there are fewer features F (m, n) than logits, F may be scaled in place of L: L @ F.T is the same."""
     fill()
     np.exp(L, out=L)
-    top, z = 0.0, np.add.reduce(L, axis=0, out=_buffer("z", L.shape[1]))
-    if not (z.min() > 1e-280 and z.max() < 1e280):
+    top, ones = 0.0, np.ones(len(L))
+    z = np.matmul(ones, L, out=_buffer("z", L.shape[1]))
+    low, high = z.min(), z.max()
+    if not (low > 1e-280 and high < 1e280):
         fill()
         top = L.max(axis=0)
         np.exp(np.subtract(L, top, out=L), out=L)
-        np.add.reduce(L, axis=0, out=z)
+        np.matmul(ones, L, out=z)
     log_z = np.log(z, out=_buffer("log z", len(z)))
     log_likelihood = w @ np.add(log_z, top, out=log_z)
-    L *= np.divide(w, z, out=z)
+    scaled = F if F is not None and len(F) < len(L) and 1e-20 < low and high < 1e20 else L
+    scaled *= np.divide(w, z, out=z)
     return log_likelihood
 
 # %% ../nbs/15_families.ipynb #9b521bc1
@@ -415,7 +427,14 @@ class _Linear:
         self.family.features(X, F)
         return _outer(R, F)
 
-# %% ../nbs/15_families.ipynb #b85ae28f
+# %% ../nbs/15_families.ipynb #0f3191b2
+def _common(family, X, w, own):
+    "The features from `own` on, summed over the rows with weights w."
+    if isinstance(family, Tied) and len(X) <= 32:
+        return _outer(np.multiply(X, w, out=_buffer("Y", *X.shape)), X)[_pairs(len(X))]
+    return family.sums(X, w)[own:] if family.common(len(X)) else np.empty(0)
+
+# %% ../nbs/15_families.ipynb #016e4f54
 class _Natural(_Linear):
     "A mixture in natural form: logits eta T(x - centre), sums R T(x - centre)'."
     name = "moments"
@@ -431,18 +450,31 @@ class _Natural(_Linear):
         self.rows = _BATCH * int(np.clip(_NUMBERS / _BATCH / (len(self.own) + own + len(self.centre)), 1, 128))
 
     def part(self, rows, w):
-        (k, own), n = self.own.shape, len(w)
-        X, F, L = _columns(rows, self.centre, n), _buffer("F", own, n), _buffer("L", k, n)
+        (k, own), n, d = self.own.shape, len(w), len(self.centre)
+        F, L = _buffer("F", own, n), _buffer("L", k, n)
+        X = _columns(rows, self.centre, F[1:1 + d] if isinstance(self.family, _Gaussian) else _buffer("X", d, n))
         self.family.features(X, F)
-        log_likelihood = _softmax(lambda: _product(self.own, F, L), L, w) + self.level * w.sum()
+        common = _common(self.family, X, w, own)                     # before F is scaled
+        log_likelihood = _softmax(lambda: _product(self.own, F, L), L, w, F) + self.level * w.sum()
         moments = _outer(L, F)
-        if self.shared.size:
-            common = self.family.sums(X, w)[own:]
+        if common.size:
             log_likelihood += self.shared @ common
             moments = np.c_[moments, np.tile(common / k, (k, 1))]
         return moments, log_likelihood
 
-# %% ../nbs/15_families.ipynb #705d9320
+# %% ../nbs/15_families.ipynb #016abdc6
+def _counting(y, r, squares):
+    "Columns of y (d, n), with |y|^2 in `squares`, and their r, without those that (15.14) leaves out if that saves time."
+    if len(y) < 16:
+        return y, r
+    u = r * (1 + squares)
+    keep = u > np.finfo(float).eps / 4 / (1 + len(y)) * u.mean()
+    if 4 * np.count_nonzero(keep) > 3 * len(u):
+        return y, r
+    few = np.flatnonzero(keep)
+    return np.take(y, few, axis=1, out=_buffer("few", len(y), len(few)), mode="clip"), r[few]
+
+# %% ../nbs/15_families.ipynb #a6f0f2ee
 class _Whitened:
     "A Gaussian mixture in whitened form: logits -|y|^2 / 2 and sums of T(y), with y = L^-1 (x - m) for each component."
     name = "whitened"
@@ -463,7 +495,7 @@ class _Whitened:
         return Y
 
     def logits(self, Y, out):
-        return np.add(self.constant, -0.5 * np.einsum("kdn,kdn->kn", Y, Y), out=out)
+        return np.subtract(self.constant, 0.5 * np.einsum("kdn,kdn->kn", Y, Y, out=_buffer("squares", *out.shape)), out=out)
 
     def table(self, X):
         return self.logits(self.whiten(X), _buffer("L", len(self.means), X.shape[1]))
@@ -472,11 +504,11 @@ class _Whitened:
         return np.array([self.family.sums(y, r) for y, r in zip(self.whiten(X), R)])
 
     def part(self, rows, w):
-        Y, L = self.whiten(_columns(rows, self.centre, len(w))), _buffer("L", len(self.means), len(w))
-        log_likelihood = _softmax(lambda: self.logits(Y, L), L, w)
-        return np.array([self.family.sums(y, r) for y, r in zip(Y, L)]), log_likelihood
+        Y, L = self.whiten(_columns(rows, self.centre, _buffer("X", len(self.centre), len(w)))), _buffer("L", len(self.means), len(w))
+        log_likelihood, squares = _softmax(lambda: self.logits(Y, L), L, w), _buffer("squares", *L.shape)
+        return np.array([self.family.sums(*_counting(*part)) for part in zip(Y, L, squares)]), log_likelihood
 
-# %% ../nbs/15_families.ipynb #7c4b74c0
+# %% ../nbs/15_families.ipynb #9ae86168
 def _centred(family, weights, theta):
     "Gaussian means counted from the centre of the mixture, and that centre; 0 for other families."
     if not isinstance(family, _Gaussian):
@@ -484,9 +516,8 @@ def _centred(family, weights, theta):
     centre = weights @ theta[0]
     return (theta[0] - centre, theta[1]), centre
 
-def _columns(rows, centre, n):
-    "The rows less the centre as n float64 columns; copies of the first fill up what is left."
-    X = _buffer("X", rows.shape[1], n)
+def _columns(rows, centre, X):
+    "X, (d, n), filled with the rows less the centre as columns; copies of the first fill up what is left."
     np.subtract(rows.T, centre[:, None], out=X[:, :len(rows)])
     X[:, len(rows):] = X[:, :1]
     return X
@@ -542,7 +573,7 @@ class MixtureModel:
         "Log density of each row together with each label, shape (n, k)."
         return _log_joint(X, self.family.form(*_parameters(params)))
 
-# %% ../nbs/15_families.ipynb #5d07201b
+# %% ../nbs/15_families.ipynb #9f75ff10
 @singledispatch
 def _log_joint(block, form):
     "The table of log-joints, shape (n, k), under a bound mixture."
@@ -550,7 +581,8 @@ def _log_joint(block, form):
     table = np.empty((len(rows), len(form.own)))
     for start in range(0, len(rows), form.rows):
         part = rows[start:start + form.rows]
-        table[start:start + form.rows] = form.table(_columns(part, form.centre, _whole(len(part))))[:, :len(part)].T
+        X = _columns(part, form.centre, _buffer("X", len(form.centre), _whole(len(part))))
+        table[start:start + form.rows] = form.table(X)[:, :len(part)].T
     return table
 
 @singledispatch
@@ -561,7 +593,7 @@ def _moments(block, form, R):
         part, n = rows[start:start + form.rows], _whole(len(rows[start:start + form.rows]))
         r = _buffer("R", R.shape[1], n)
         r[:, :len(part)], r[:, len(part):] = R[start:start + form.rows].T, 0
-        total = total + form.sums(_columns(part, form.centre, n), r)
+        total = total + form.sums(_columns(part, form.centre, _buffer("X", len(form.centre), n)), r)
     return total
 
 # %% ../nbs/15_families.ipynb #31ae7a8b

@@ -530,6 +530,118 @@ def test_pieces_are_equal_but_the_last_and_leave_nothing_out(m, most, sizes):
     assert [p.stop - p.start for p in pieces] == sizes and [i for p in pieces for i in range(m)[p]] == list(range(m))
 
 
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("d", [1, 2, 5, 33])
+def test_columns_may_be_in_their_place_already(kind, d):
+    family, X = GAUSSIANS[kind], points(30, d).T
+    wanted = np.array([np.ones(30), *X, *{"diag": X**2, "spherical": (X**2).sum(axis=0, keepdims=True)}.get(
+        kind, [X[i] * X[(i + s) % d] for s in range(d // 2 + 1) for i in range(d // 2 if 2 * s == d else d)])])
+    for place in (True, False):
+        F = np.full((family.size(d), 30), np.nan)
+        F[1:1 + d] = X if place else np.nan
+        family.features(F[1:1 + d] if place else X, F)
+        equal(F, wanted, rtol=1e-15)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_more_components_than_features(kind):
+    "Then features are scaled by the weights of the rows and the sums over components, and not logits."
+    (weights, means, C), rows, w = gaussian(kind, 40, 2), points(1100, 2), np.random.default_rng(10).integers(0, 3, 1100)
+    got = round_of(MixtureModel(GAUSSIANS[kind]), (weights, means, C), (rows, w))
+    wanted = round_of(gmm.GMM(kind), gmm.GMMParams(weights, means, C, kind), np.repeat(rows, w, axis=0))
+    equal(got[0], wanted.weights, rtol=1e-9)
+    equal(got[1], wanted.means, rtol=1e-8, atol=1e-9)
+    equal(got[2], wanted.covariances, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-120, 1e120])
+@pytest.mark.parametrize("kind", TYPES)
+def test_more_components_than_features_in_odd_units(kind, unit):
+    "Also with a row so far off that its densities, e^-392 or so, are near the end of the range of doubles."
+    weights, means, _ = gaussian(kind, 40, 2)
+    means, rows = means / 30, np.r_[points(500, 2) / 3, [[28, 0]]]
+    C = {"full": np.tile(np.eye(2), (40, 1, 1)), "tied": np.eye(2), "diag": np.ones((40, 2)), "spherical": np.ones(40)}[kind]
+    model = MixtureModel(GAUSSIANS[kind])
+    one, other = (round_of(model, (weights, means * s, C * s**2), rows * s) for s in (1, unit))
+    equal(other[0], one[0], rtol=1e-9)
+    equal(other[1] / unit, one[1], rtol=1e-8)
+    equal(other[2] / unit**2, one[2], rtol=1e-8)
+
+
+# ---- rows that are left out -------------------------------------------------------------------------
+
+
+def test_rows_are_left_out_only_where_no_digit_changes():
+    "Bounded by (15.14): against sums over all rows in exact fractions."
+    rng, d = np.random.default_rng(11), 16
+    y = rng.standard_normal((d, 400)) * np.where(np.arange(400) < 120, 1, rng.uniform(1, 8, 400))
+    squares = (y**2).sum(axis=0)
+    r = np.where(np.arange(400) < 120, rng.uniform(.5, 1, 400), np.exp(-.5 * squares))
+    kept_y, kept_r = families._counting(y, r, squares)
+    assert 120 < kept_r.size == kept_y.shape[1] < 300
+    allowed = np.finfo(float).eps / 4 * (r * (1 + squares)).sum() / (1 + d)
+
+    def entry(r, y, i, j):
+        y = np.r_[np.ones((1, len(r))), y]
+        return sum(Fraction(a) * Fraction(b) * Fraction(c) for a, b, c in zip(r, y[i], y[j]))
+
+    changes = [abs(float(entry(r, y, i, j) - entry(kept_r, kept_y, i, j))) for i in (0, 1, 16) for j in (0, 1, 9)]
+    assert 0 < max(changes) < allowed
+
+
+def test_a_far_row_counts_by_its_distance():
+    "With 1e-20 of a row and 1e8 squared units away; and nothing is copied where more than three rows of four count, or for few columns."
+    y = np.r_[np.zeros(20), 10 * np.ones(60), 2500][None] * np.ones((16, 1))
+    r, squares = np.r_[np.ones(20), np.full(60, 1e-30), 1e-20], (y**2).sum(axis=0)
+    kept_y, kept_r = families._counting(y, r, squares)
+    equal(kept_r, np.r_[np.ones(20), 1e-20], rtol=0)
+    equal(kept_y[3], np.r_[np.zeros(20), 2500], rtol=0)
+    assert families._counting(y[:15], r, squares)[0].shape[1] == 81
+    assert families._counting(y, 0 * r, squares)[1].size == 0
+    r[20:70] = 1e-3
+    assert families._counting(y, r, squares)[0] is y
+
+
+def test_what_is_left_out_is_bounded_in_total():
+    "A thousand rows may each have a thousandth of what may be left out, and no more."
+    y, limit = np.zeros((16, 1200)), np.finfo(float).eps / 4 * 200 / 17
+    for share, kept in [(.9, 200), (1.1, 1200)]:
+        r = np.r_[np.ones(200), np.full(1000, share * limit / 1200)]
+        assert families._counting(y, r, np.zeros(1200))[1].size == kept
+
+
+@pytest.mark.parametrize("d", [16, 95])
+def test_separated_components_in_whitened_form(d, monkeypatch):
+    "Most rows are left out of most sums; the round is that of chapter 14, also for a row far from everything."
+    monkeypatch.setattr(families, "_MOST_LOST", -1.0)
+    k, rng = 5, np.random.default_rng(12)
+    means, C = 100 * np.arange(k)[:, None] * np.ones(d), np.array([np.eye(d) * (1 + j) for j in range(k)])
+    rows = means[rng.integers(k, size=1300)] + rng.standard_normal((1300, d))
+    left = []
+    counting = families._counting
+    monkeypatch.setattr(families, "_counting", lambda y, r, q: left.append(1 - counting(y, r, q)[1].size / r.size) or counting(y, r, q))
+    params = np.full(k, 1 / k), means, C
+    got, wanted = round_of(MixtureModel(Full()), params, rows), round_of(gmm.GMM(), gmm.GMMParams(*params), rows)
+    assert min(left) > .6
+    for a, b in zip(got, (wanted.weights, wanted.means, wanted.covariances), strict=True):
+        equal(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_a_far_row_counts_in_whitened_form():
+    "Two equal components, nearly in one place, and a row of which one has 1e-20, but 1e8 squared units away."
+    rng, means, rows = np.random.default_rng(13), np.zeros((3, 16)), np.zeros((801, 16))
+    means[:, 0] = 0, 46e-4, 900
+    rows[:200], rows[200:, 0] = rng.standard_normal((200, 16)), np.r_[np.full(600, 900), -1e4]
+    params = np.array([.3, .3, .4]), means, np.eye(16) * np.array([1., 1., 1e-8])[:, None, None]
+    model = MixtureModel(Full())
+    (name, sums), = e_step(model, params, rows).statistics.items()
+    r = softmax(model.log_joint(params, rows), axis=1)[:, 1]
+    assert name == "whitened" and 1e-21 < r[-1] < 1e-19
+    exact = float(sum(Fraction(a) * (Fraction(x) - Fraction(means[1, 0]))**2 for a, x in zip(r, rows[:, 0])))
+    far = r[-1] * (rows[-1, 0] - means[1, 0])**2
+    assert far > 3e-13 and abs(sums[1, 17] - exact) < far / 4
+
+
 @pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical()], ids=lambda f: f.kind)
 @pytest.mark.parametrize("narrow", [1.0, 1e-7], ids=["natural", "whitened"])
 def test_sums_for_given_responsibilities_are_those_of_the_e_step(family, narrow):
