@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['given_observed', 'expected_by_row', 'load_murray', 'Holes', 'group_patterns', 'conditionals', 'blocks']
 
-# %% ../nbs/30_missing.ipynb #2d82e8cb
+# %% ../nbs/30_missing.ipynb #82ce0ee1
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from .em import Expected, em
 from .families import _HALF_LOG_2PI, _NUMBERS, GAUSSIANS, _buffer, _expected, _log_joint, _moments, _rows, _softmax
 from .gaussian import GaussianMixture, _Bounded, _by_column, _overall, _resting
 from .gmm import CollapseError
-from .mixture import _ENOUGH, _blocks, _method_of, _size, _subset, _tried
+from .mixture import _ENOUGH, _blocks, _borders, _method_of, _subset, _tried
 
 # %% ../nbs/30_missing.ipynb #c07c81be
 def given_observed(
@@ -331,7 +331,7 @@ def _log_joint_of_array(block: np.ndarray, form):
         table[again] = _log_joint(group_patterns(block[again]), form)
     return table
 
-# %% ../nbs/30_missing.ipynb #04143e7c
+# %% ../nbs/30_missing.ipynb #250b813a
 def _edges(first, n, d):
     "Where to cut n sorted rows, so that blocks cost about the same."
     cost, ends = np.r_[first, n] + 64 * np.arange(len(first) + 1), np.r_[first, n]
@@ -346,7 +346,7 @@ def blocks(self, X, weight):
     (order, first, observed), (n, d) = _patterns(X), X.shape
     skip = int(observed[0].all())                                # complete rows are the first pattern, if there are any
     whole = np.append(first, n)[skip]
-    complete = np.array_split(order[:whole], range(_size(whole, d), whole, _size(whole, d))) if whole else []
+    complete = np.array_split(order[:whole], _borders(whole, d)[1:-1]) if whole else []
     parts = [np.asfortranarray(X[rows]) if weight is None else (np.asfortranarray(X[rows]), weight[rows]) for rows in complete]
     first, observed = first[skip:] - whole, observed[skip:]
     edges = _edges(first, n - whole, d)

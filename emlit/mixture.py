@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Mixture']
 
-# %% ../nbs/16_mixture.ipynb #99c7408f
+# %% ../nbs/16_mixture.ipynb #28c9f17e
 import os
 import warnings
 from collections import deque
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, singledispatch
+from itertools import pairwise
 from numbers import Integral, Real
 from threading import Lock
 
@@ -29,7 +30,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import ThreadpoolController
 
 from .em import LikelihoodFell, ProgressBar, Step, e_step, em
-from .families import GAUSSIANS, Bernoulli, Categorical, Family, MixtureModel, Poisson, _whole
+from .families import _BATCH, GAUSSIANS, Bernoulli, Categorical, Family, MixtureModel, Poisson
 from .gmm import CollapseError
 
 # %% ../nbs/16_mixture.ipynb #0fde74af
@@ -80,18 +81,21 @@ def _owners(X, weight, k, init_params, rng, needed=1, nearest=False):
                 return rows, R
         size *= 4
 
-# %% ../nbs/16_mixture.ipynb #7b751e53
-def _size(n, d):
-    "The rows of a block: about half a million numbers, in an even number of blocks, but all where they are few."
-    return n if n < 8192 else _whole(-(-n // (2 * -(-n * d // 524_288))))
+# %% ../nbs/16_mixture.ipynb #a528242c
+def _borders(n, d):
+    "Where n rows are cut: into an even number of blocks of about half a million numbers, of whole batches, and as equal as these allow; few rows not at all."
+    if n < 8192:
+        return [0, n]
+    parts, batches = 2 * -(-n * d // 524_288), -(-n // _BATCH)
+    return np.unique(np.minimum(np.arange(parts + 1) * batches // parts * _BATCH, n)).tolist()
 
 def _blocks(X, weight):
     "A function that runs over blocks of rows, or of pairs (rows, weights)."
-    (n, d), held, size = X.shape, X, _size(*X.shape)
+    held, borders = X, _borders(*X.shape)
     while held is not None and not isinstance(held, np.memmap):
         held = getattr(held, "base", None)                          # of a view, the array that it looks at
     copy = np.asfortranarray if held is None else np.asarray
-    parts = [(copy(X[a:a + size]), None if weight is None else weight[a:a + size]) for a in range(0, n, size)]
+    parts = [(copy(X[a:b]), None if weight is None else weight[a:b]) for a, b in pairwise(borders)]
     return lambda: (rows if weight is None else (rows, w) for rows, w in parts)
 
 # %% ../nbs/16_mixture.ipynb #af583296

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['npy_blocks', 'parquet_blocks', 'passes', 'Checkpoint']
 
-# %% ../nbs/40_stream.ipynb #a21275d6
+# %% ../nbs/40_stream.ipynb #d765c969
 import hashlib
 import io
 import json
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass, replace
 from functools import partial, reduce
 from importlib import import_module
+from itertools import pairwise
 from numbers import Integral, Real
 from operator import add
 from pathlib import Path
@@ -31,7 +32,7 @@ from .em import EMResult, Model, Step, _blocks, _check_arguments, _warn_unfinish
 from .gaussian import GaussianMixture, _Bounded, _is_wide
 from .hmm import chains_in_blocks
 from .keeping import _pack, _unpack
-from .mixture import _ENOUGH, _check_weight, _mapper, _method_of, _opened, _Reading, _Run, _size, _Table
+from .mixture import _ENOUGH, _borders, _check_weight, _mapper, _method_of, _opened, _Reading, _Run, _Table
 
 # %% ../nbs/40_stream.ipynb #f44a99a0
 def npy_blocks(
@@ -279,7 +280,7 @@ def _name(self, settings):
 
 _Reading._cuts, _Series._cuts = False, True        # whether the model must cut a block in any case
 
-# %% ../nbs/40_stream.ipynb #bb88e1f3
+# %% ../nbs/40_stream.ipynb #c7c97b22
 @_opened.register(Callable)
 def _opened_function(X, settings, extra):
     "A function that returns an iterator over blocks."
@@ -304,14 +305,14 @@ def _opened_file(X, settings, extra):
 @_method_of(_Reading)
 def _pieces(self, X, weight):
     "A function that cuts a file into blocks, and its weights with it."
-    weight, size = None if weight is None else _check_weight(weight, X), _size(*X.shape)
-    return lambda: (X[a:a + size] if weight is None else (X[a:a + size], weight[a:a + size]) for a in range(0, len(X), size))
+    weight, borders = None if weight is None else _check_weight(weight, X), _borders(*X.shape)
+    return lambda: (X[a:b] if weight is None else (X[a:b], weight[a:b]) for a, b in pairwise(borders))
 
 @_method_of(_Series)
 def _pieces(self, X, told):
     "A function that cuts a file into blocks of whole series."
     lengths = told[1] if told[1] is not None or np.shape(told[0])[:1] == X.shape[:1] else told[0]
-    return chains_in_blocks(X, _checked_lengths(lengths, len(X)), _size(*X.shape))
+    return chains_in_blocks(X, _checked_lengths(lengths, len(X)), _borders(*X.shape)[1])
 
 # %% ../nbs/40_stream.ipynb #e9f55866
 _overall_in_memory = GaussianMixture._overall
