@@ -15,7 +15,7 @@ from emlit.em import e_step, in_blocks
 
 N, D, K, JOBS, ROUNDS = 1_000_000, 8, 8, 2, 5
 BLOCKS = [2, 8, 32]                                                    # in how many blocks Dask gets the rows
-SPARK = {"iterations": 10, "memory": "4g", "seeds": 3}
+SPARK = {"iterations": 5, "memory": "4g", "seeds": 1}
 FILE_ROWS, FILE_ITERATIONS = 10_000_000, 4
 CURVE, GENERATED = [100_000, 1_000_000, 10_000_000], 100_000_000
 

@@ -152,16 +152,18 @@ def _checked_block(block):
                         "pass: give partitions(X) as data")
     return block
 
-# %% ../nbs/41_distributed.ipynb #0a2378f4
-class _Collection(Callable):
-    "Any collection of Dask, known without importing it. Some of them are callable, so this is a kind of Callable."
-    @classmethod
-    def __subclasshook__(cls, other):
-        return hasattr(other, "__dask_graph__") and any(c.__module__.startswith("dask.") for c in other.__mro__)
+# %% ../nbs/41_distributed.ipynb #a8a5c3fa
+_opened_in_memory = _opened.dispatch(object)
 
-@_opened.register(_Collection)
-def _opened_collection(X, settings, extra):
-    "Chunks of rows, where they are."
+def _is_collection(X):
+    "Whether X is a collection of Dask, without importing it. Other libraries' arrays may be made of Dask's inside, and are none."
+    return hasattr(X, "__dask_graph__") and any(cls.__module__.startswith("dask.") for cls in type(X).__mro__)
+
+@_opened.register(object)
+def _opened_anything(X, settings, extra):
+    "Chunks of rows where they are, and other things as before."
+    if not _is_collection(X):
+        return _opened_in_memory(X, settings, extra)
     if settings._cuts:
         raise ValueError("X is a Dask collection, whose chunks may cut a series in two: give partitions([...]) of delayed pairs (rows, lengths)")
     table = _Stream(settings, partitions(X, extra), cluster_map)

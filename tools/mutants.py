@@ -675,7 +675,7 @@ MUTANTS = [
     Mutant("long documents outweigh the others", "topics", "csr_array((data / lengths, part.indices", "csr_array((data, part.indices"),
     Mutant("profiles not centred", "topics", " - centre / X.shape[0]", ""),
     Mutant("sample not scaled to the corpus", "topics", " * (documents / sample.shape[0])", ""),
-    Mutant("sample from the first blocks", "topics", "((part - start, block) for part", "((np.arange(len(part)), block) for part"),
+    Mutant("sample of the first documents of each block", "topics", "((part - start, block) for part", "((np.arange(len(part)), block) for part"),
     Mutant("topics' term once a document of a block", "topics", "psi(topic_words), eta).sum() / self.documents", "psi(topic_words), eta).sum()"),
     Mutant("blocks that change under the threads", "topics", "lambda: map(deepcopy, _blocks(blocks))", "blocks"),
     Mutant("other documents in each pass", "topics", "if expected.weight != self.documents:", "if False:"),
