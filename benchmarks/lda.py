@@ -56,7 +56,7 @@ def held_out(topic_words, X):
 
 def emlit_batch(X, k, seed=0):
     "`fit` from the beginning for 0, 1, 2, 4, ... passes after its start, and each time all that `fit` does is counted."
-    for passes in (0, 1, 2, 4, 8, 16, 32):
+    for passes in (0, 1, 2, 4, 8, 16):
         model = emlit.topics.LatentDirichletAllocation(k, max_iter=passes, tol=0, n_jobs=JOBS, random_state=seed)
         started = time.perf_counter()
         model.fit(X)
@@ -98,7 +98,7 @@ def gensim(kind):
 
 def contenders():
     "Those that are installed."
-    found = {"emlit": emlit_batch}
+    found = {"scikit-learn": sklearn_batch, "emlit": emlit_batch}
     try:
         import gensim as _  # noqa: F401
     except ImportError:
@@ -106,17 +106,13 @@ def contenders():
     return found | {f"gensim {kind}": gensim(kind) for kind in ("LdaModel", "LdaMulticore")}
 
 
-def curve(run, X, new, k, target=np.inf):
-    "Passes, seconds and bound per word held out until the target is reached, and the share of a core that others took meanwhile."
+def curve(run, X, new, k):
+    "Passes, seconds and bound per word held out, from the first pass to the last, and the share of a core that others took meanwhile."
     wait_until_idle()
     points, running = [], run(X, k)
-    while not points or points[-1]["bound"] < target:
-        point, others = watched(lambda: next(running, None))
-        if point is None:
-            break
-        passes, seconds, topic_words = point
+    while (watch := watched(lambda: next(running, None)))[0] is not None:
+        (passes, seconds, topic_words), others = watch
         points.append({"passes": passes, "seconds": seconds, "bound": held_out(topic_words, new), "others": others})
-    running.close()
     return points
 
 
@@ -132,9 +128,8 @@ def to_the_same_bound(n=DOCUMENTS, held=HELD_OUT, v=WORDS, k=TOPICS, length=LENG
     X, new = X[:n], X[n:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        curves = {"scikit-learn": curve(sklearn_batch, X, new, k)}
-        target = max(point["bound"] for point in curves["scikit-learn"]) - GAP
-        curves |= {name: curve(run, X, new, k, target) for name, run in contenders().items()}
+        curves = {name: curve(run, X, new, k) for name, run in contenders().items()}
+    target = max(point["bound"] for point in curves["scikit-learn"]) - GAP
     return {"documents": n, "words": v, "topics": k, "entries": int(X.nnz), "tokens": float(X.sum()), "target": target, "curves": curves,
             "seconds": {name: first(points, target) for name, points in curves.items()},
             "best": {name: max(point["bound"] for point in points) for name, points in curves.items()}}

@@ -18,7 +18,8 @@ import emlit
 from emlit.em import e_step, em, in_blocks
 from emlit.lda import elbo, expected_log, update_documents
 from emlit.likelihood import numerical_gradient
-from emlit.topics import DocumentModel, LatentDirichletAllocation, TopicModel, _batches, _corpus, _occurring
+from emlit.topics import (DocumentModel, LatentDirichletAllocation, TopicModel, _anchors, _around, _batches, _corpus, _MeanModel, _occurring,
+                          _profiles)
 
 
 def close(actual, desired, rtol=1e-9, **kwargs):
@@ -386,21 +387,129 @@ def test_any_number_of_passes(passes):
     assert fit.n_iter_ == passes and len(fit.history_) == passes + 1
 
 
-def test_the_start_is_online_updates():
+def slow_start(X, k, eta, rng):
+    "Topics around anchors, then 16 batches that move the topics a quarter of the way to their counts; all matrices dense."
+    n, v = X.shape
+    batches, dense = [slice(a, a + 256) for a in range(0, n, 256)], X.toarray()
+    factors = rng.gamma(100, .01, (k, v))
+    anchors = _anchors(X, k, rng)
+    pooled = np.array([dense[dense[:, w] > 0].sum(axis=0) for w in anchors])
+    lam = eta + factors * (pooled / pooled.sum(axis=1, keepdims=True) + dense.sum(axis=0) / dense.sum()) / 2 * dense.sum() / k
+    for t in range(16):
+        part, beta = dense[batches[t % len(batches)]], lam / lam.sum(axis=1, keepdims=True)
+        theta = rng.gamma(100, .01, (len(part), k))
+        for _ in range(20):
+            theta = 1 / k + theta * (part / (theta @ beta) @ beta.T)
+        lam = .75 * lam + .25 * (eta + n / len(part) * beta * (theta.T @ (part / (theta @ beta))))
+    return lam
+
+
+def test_the_start_is_slow_updates_around_anchors():
     "So many, each with 256 documents or a sixteenth of them, and the passes go on from there."
     X, _ = written(n=600, length=20)
-    online = quiet(n_components=4, total_samples=600, batch_size=256, max_doc_update_iter=10)
-    for _ in range(10):
-        online.partial_fit(X)
-    online.partial_fit(X[:512])
-    fit = quiet(n_components=4, max_iter=0).fit(X)
-    close(fit.components_, online.components_)
-    assert fit.n_batch_iter_ == 1 and online.n_batch_iter_ == 33
-    params = fit._alpha(), np.asarray(.25), online.components_, online.random_state_.gamma(100, .01, (600, 4))
-    run = em(TopicModel(updates=5), params, _corpus(X), tol=0, max_iter=4, warn=False)
-    fit = quiet(n_components=4, max_iter=4).fit(X)
+    rng = np.random.RandomState(0)
+    lam = slow_start(X, 4, .25, rng)
+    fit = quiet(n_components=4, max_iter=0, mean_change_tol=0, learning_decay=.9, learning_offset=3.0).fit(X)
+    close(fit.components_, lam, rtol=1e-7)
+    assert fit.n_batch_iter_ == 1
+    params = fit._alpha(), np.asarray(.25), fit.components_, rng.gamma(100, .01, (600, 4))
+    run = em(TopicModel(updates=5, tol=0), params, _corpus(X), tol=0, max_iter=4, warn=False)
+    fit = quiet(n_components=4, max_iter=4, mean_change_tol=0).fit(X)
     close(fit.components_, run.params[2])
     close(fit.history_["bound"], run.history)
+
+
+def test_the_start_reads_a_sixteenth_at_a_time():
+    X, _ = written(n=8000, length=5)
+    fit, seen = quiet(n_components=4, max_iter=0), []
+    fit._blend_in = lambda X, total, mapper, rate, model: seen.append((X.shape[0], total, rate, model.updates, model.tol))
+    fit.fit(X)
+    assert seen == [(500, 8000, .25, 20, 1e-3)] * 16
+    seen.clear()
+    fit.set_params(max_doc_update_iter=7).fit(X[:300])
+    assert [row[0] for row in seen] == [256, 44] * 8 and {row[3] for row in seen} == {7}
+
+
+def test_profiles_are_what_else_the_documents_hold():
+    X = csr_array([[2.0, 1, 1, 0], [0, 3, 0, 1], [4, 0, 4, 0], [0, 0, 0, 0]])
+    rest = np.array([[(1 / 4 + 3 / 8) / 2, 1 / 8, (1 / 4 + 4 / 8) / 2, 0], [1 / 4, 2 / 8, 1 / 8, 1 / 8]])    # one occurrence taken out
+    rest -= np.array([2 / 4 + 4 / 8, 1 / 4 + 3 / 4, 1 / 4 + 4 / 8, 1 / 4]) / 4
+    close(_profiles(X, np.array([0, 1]), np.eye(4)), rest, atol=1e-15, strict=True)
+    views = np.random.default_rng(0).normal(size=(4, 7))
+    close(_profiles(X, np.array([0, 1]), views), rest @ views, atol=1e-14)
+
+
+def test_profiles_add_up_over_blocks():
+    X, _ = written(n=2000, length=20)
+    words, dense, lengths = np.array([3, 17]), X.toarray(), X.sum(axis=1)[:, None]
+    held = [((dense - np.eye(40)[w]) / lengths)[dense[:, w] > 0].mean(axis=0) for w in words]
+    close(_profiles(X, words, np.eye(40)), np.array(held) - (dense / lengths).mean(axis=0), atol=1e-15)
+    fractions = X * .3
+    close(_profiles(fractions, words, np.eye(40))[:, 0], (np.array(held) - (X.toarray() / lengths).mean(axis=0))[:, 0], atol=1e-15)
+
+
+def separate(n=600, k=5, each=8, length=30, seed=0):
+    "Documents of two topics each; `each` words belong to one topic only, and as many to all, more often; and one word that is rare."
+    rng = np.random.default_rng(seed)
+    own = np.kron(np.eye(k), rng.dirichlet(np.ones(each), size=1)) * .4
+    topics = np.hstack([own, np.tile(rng.dirichlet(np.ones(each)) * .6, (k, 1))])
+    shares = np.array([np.bincount(rng.choice(k, 2, replace=False), minlength=k) / 2 for _ in range(n)])
+    X = np.array([rng.multinomial(length, row @ topics) for row in shares], dtype=float)
+    return csr_array(np.hstack([X, np.eye(n)[:, :1] * 50])), topics
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_anchors_belong_to_one_topic_each(seed):
+    X, _ = separate(seed=seed)
+    anchors = _anchors(X, 5, np.random.RandomState(seed))
+    assert sorted((anchors // 8).tolist()) == [0, 1, 2, 3, 4]             # not the common words 40 to 47, nor the rare one, 48
+
+
+def test_anchors_where_words_are_few():
+    X = csr_array([[1.0, 0, 0, 2], [0, 3, 0, 0]])
+    assert len(set(_anchors(X, 2, np.random.RandomState(0)).tolist()) - {2}) == 2
+    assert set(_anchors(X, 5, np.random.RandomState(0)).tolist()) == {0, 1, 3}
+    rare = csr_array(np.eye(30))                                         # no word has a fair share of the documents
+    assert len(set(_anchors(rare, 3, np.random.RandomState(0)).tolist())) == 3
+    zeros = csr_array((np.array([0.0, 1, 2]), np.array([0, 1, 1]), np.array([0, 2, 3])), shape=(2, 3))
+    assert set(_anchors(zeros, 3, np.random.RandomState(0)).tolist()) == {1}
+
+
+def test_topics_around_anchors():
+    X = csr_array([[2.0, 1, 0], [0, 3, 1], [1, 0, 4]])
+    factors = np.array([[1.0, 1, 1], [2, 1, 1]])
+    half = np.array([[3 / 8, 1 / 8, 4 / 8], [2 / 7, 4 / 7, 1 / 7]]) + np.array([3, 4, 5]) / 12
+    close(_around(X, np.array([0, 1]), factors), factors * half * 12 / 4, strict=True)
+
+
+def test_means_are_em_for_the_shares():
+    "Word by word, and the posterior of the shares rises."
+    X, _ = written(n=13)
+    alpha, _, lam, gamma = start(X)
+    beta, dense = lam / lam.sum(axis=1, keepdims=True), X.toarray()
+    part = _MeanModel(3, 0).expectation((alpha, np.log(beta), gamma))(X)
+    for _ in range(3):
+        before, theta = gamma, gamma / gamma.sum(axis=1, keepdims=True)
+        gamma = np.array([alpha + sum(dense[d, w] * theta[d] * beta[:, w] / (theta[d] @ beta[:, w]) for w in range(40)) for d in range(13)])
+        height = [(dense * np.log(g / g.sum(axis=1, keepdims=True) @ beta)).sum() + (alpha * np.log(g / g.sum(axis=1, keepdims=True))).sum()
+                  for g in (before, gamma)]
+        assert height[1] > height[0]
+    close(part.statistics["gamma"].join(13), gamma)
+    theta = gamma / gamma.sum(axis=1, keepdims=True)
+    close(part.statistics["topic_words"], beta * (theta.T @ (dense / (theta @ beta))))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_start_finds_all_topics(seed):
+    "Nearly what the ascent reaches from the topics that wrote the corpus, which a random start does not."
+    X, topics = written(n=900, v=300, k=8, length=80, alpha=.1, eta=.03, seed=8)
+    fit, new = quiet(n_components=8, max_iter=8, random_state=seed).fit(X[:750]), X[750:]
+    alpha, eta, lam, gamma = start(X[:750], 8, alpha=1 / 8, eta=1 / 8)
+    bounds, other = [np.log(fit.perplexity(new))], clone(fit).set_params(max_iter=0).fit(X[:750])
+    for begin in (topics * 1e4 + .1, lam):
+        other.components_ = em(TopicModel(), (alpha, eta, begin, gamma), _corpus(X[:750]), tol=0, max_iter=8, warn=False).params[2]
+        bounds.append(np.log(other.perplexity(new)))
+    assert bounds[0] < bounds[1] + .01 and bounds[2] > bounds[1] + .3
 
 
 def test_the_start_finds_better_topics():
@@ -519,6 +628,109 @@ def test_unfinished_fits_say_so():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not quiet(n_components=4, max_iter=2).fit(X).converged_
+
+
+# ---- documents in blocks -------------------------------------------------------------------------
+
+
+def in_parts(X, size, kind=lambda part: part):
+    return lambda: (kind(X[a:a + size]) for a in range(0, X.shape[0], size))
+
+
+def test_blocks_of_documents_are_one_corpus():
+    X, _ = written(n=500, length=30)
+    settings = {"n_components": 4, "max_iter": 3}
+    whole = quiet(**settings).fit(in_parts(X, 500))
+    for blocks in (in_parts(X, 7), in_parts(X, 90, lambda part: part.toarray()), lambda: iter([X[:0], X[:260], X[:0].toarray(), X[260:]])):
+        other = quiet(**settings).fit(blocks)
+        close(other.components_, whole.components_)
+        close(other.history_["bound"], whole.history_["bound"])
+        assert other.n_features_in_ == 40 and other.n_iter_ == 3
+    close(whole.transform(X).sum(axis=1), np.ones(500))
+
+
+def test_blocks_are_passed_over_anew_until_they_settle():
+    "The start is that of `fit`, and each pass begins with gamma of ones."
+    X, _ = written(n=500, length=30)
+    fit = quiet(n_components=4, max_iter=3, mean_change_tol=0, max_doc_update_iter=30).fit(in_parts(X, 100))
+    rng = np.random.RandomState(0)
+    state = rng.get_state()
+    lam, bounds = quiet(n_components=4, max_iter=0, mean_change_tol=0, random_state=_after_choice(rng, state)).fit(X).components_, []
+    for _ in range(4):
+        params = np.full(4, .25), np.asarray(.25), lam, np.ones((500, 4))
+        part = e_step(TopicModel(updates=30, tol=0), params, X)
+        bounds.append(part.log_likelihood)
+        before, lam = lam, .25 + part.statistics["topic_words"]
+    close(fit.history_["bound"], bounds)
+    close(fit.components_, before)
+
+
+def _after_choice(rng, state):
+    "A random state that draws what one from the seed draws, but a sample between the topics and the rest."
+    class Between(np.random.RandomState):
+        def gamma(self, a, b, size):
+            drawn = super().gamma(a, b, size)
+            if size == (4, 40):
+                self.choice(500, 500, replace=False)
+            return drawn
+    between = Between()
+    between.set_state(state)
+    return between
+
+
+def test_a_stream_begins_with_a_sample(monkeypatch):
+    X, topics = written(n=2000, length=60)
+    monkeypatch.setattr(emlit.topics, "_SAMPLE", 300)
+    fits = [quiet(n_components=4, max_iter=passes).fit(in_parts(X, size)) for size, passes in ((2000, 0), (170, 0), (170, 5))]
+    close(fits[1].components_, fits[0].components_)
+    close(fits[0].components_.sum(), X.sum(), rtol=.05)                   # scaled from the sample to the corpus
+    found = fits[2].components_ / fits[2].components_.sum(axis=1, keepdims=True)
+    distances = abs(found[:, None] - topics).sum(axis=-1)
+    assert sorted(distances.argmin(axis=1).tolist()) == [0, 1, 2, 3] and distances.min(axis=1).max() < .15
+
+
+def test_blocks_that_are_filled_anew_in_the_same_memory():
+    X = written(n=400, length=30)[0].toarray()
+
+    def blocks():
+        memory = np.empty((100, 40))
+        for a in range(0, 400, 100):
+            memory[:] = X[a:a + 100]
+            yield memory
+
+    one, two = (quiet(n_components=4, max_iter=2, n_jobs=n).fit(blocks) for n in (1, 2))
+    np.testing.assert_array_equal(one.components_, two.components_)
+    close(one.components_, quiet(n_components=4, max_iter=2).fit(in_parts(X, 400)).components_)
+
+
+def test_a_stream_learns_priors_and_stops():
+    X, _ = written(n=300)
+    fit = LatentDirichletAllocation(4, random_state=0, learn_doc_topic_prior="free", learn_topic_word_prior=True).fit(in_parts(X, 100))
+    assert fit.converged_ and fit.doc_topic_prior_.shape == (4,) and fit.topic_word_prior_ != .25
+    assert np.diff(fit.history_["bound"])[-1] <= 1e-3 * X.sum() < np.diff(fit.history_["bound"])[-2]
+    close(fit.bound_, np.exp(-fit.lower_bound_ / X.sum()))
+
+
+def test_streams_that_are_none_are_refused():
+    X, _ = written(n=30)
+    turns = iter(range(99))
+    for blocks, words in ((lambda: iter(()), "gave no blocks"), (lambda: iter([X, X[:, :39]]), "with 39 and with 40 columns"), (lambda: iter([0 * X]), "holds no words"),
+                          (lambda: iter([-X]), "Negative"), (lambda: iter([X[:9 + next(turns)]]), "must give the same blocks each time")):
+        with pytest.raises(ValueError, match=words):
+            quiet(n_components=4).fit(blocks)
+    with pytest.raises(ValueError, match="blocks of documents.*need learning_method='batch'"):
+        quiet(learning_method="online").fit(in_parts(X, 10))
+
+
+def test_blocks_on_a_cluster():
+    dask = pytest.importorskip("dask")
+    from emlit.distributed import partitions
+    X, _ = written(n=400, length=30)
+    with dask.config.set(scheduler="synchronous"):
+        far = quiet(n_components=4, max_iter=3).fit(partitions([dask.delayed(X[a:b]) for a, b in ((0, 10), (10, 10), (10, 400))]))
+    near = quiet(n_components=4, max_iter=3).fit(in_parts(X, 100))
+    close(far.components_, near.components_)
+    close(far.history_["bound"], near.history_["bound"])
 
 
 # ---- odd input -----------------------------------------------------------------------------------
