@@ -160,7 +160,7 @@ def _drawn_transitions(k, rng):
     "Rows halfway between uniform ones and random ones, shape (k, k)."
     return 0.5 / k + 0.5 * rng.dirichlet(np.ones(k), size=k)
 
-# %% ../nbs/32_chains.ipynb #476d2875
+# %% ../nbs/32_chains.ipynb #1589f468
 class _Series(_Starting):
     "How any chain reads its rows and lengths."
     warm_start, verbose_interval, accelerate, _all_finite = False, 1, None, "allow-nan"    # what chapter 16 asks for
@@ -172,7 +172,9 @@ class _Series(_Starting):
         return self.n_iter
 
     def _series(self, X, lengths=None, y=None, **settings):
-        X = self._numbers(X, **settings)
+        return self._in_lengths(self._numbers(X, **settings), lengths, y)
+
+    def _in_lengths(self, X, lengths, y=None):
         if lengths is None and y is not None and np.shape(y)[:1] != X.shape[:1]:
             lengths = y
         holes = np.isnan(X)
@@ -283,11 +285,13 @@ class _Words(_Drawing):
             yield (f"states {last.tolist()} of {k} are never left: no series goes on from there, so that their rows of transmat_ stay as they were. Give "
                    "longer series or a transmat_prior above 1, or ignore this if they are meant to end a series"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #74878a2d
+# %% ../nbs/32_chains.ipynb #c7a01e0a
 class _ChainFit(_Words):
     "How any chain is fitted."
     def fit(self, X, y=None, lengths=None):
-        "Fit to the rows of X, which are series of these lengths: EM from `n_init` starts, of which the best is kept."
+        """Fit to the rows of X, which are series of these lengths: EM from `n_init` starts, of which the best is kept.
+
+        X may also be a function that returns an iterator over blocks, each a series or a pair (rows, lengths) (`emlit.stream`)."""
         self._validate_params()
         self._check_letters()
         best = _best(self._runs(_opened(X, self, (y, lengths))), 0)

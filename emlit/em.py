@@ -6,10 +6,10 @@
 __all__ = ['Expected', 'Model', 'in_blocks', 'e_step', 'LikelihoodFell', 'Step', 'EMResult', 'Accelerator', 'accelerator', 'em',
            'Tracer', 'ProgressBar']
 
-# %% ../nbs/12_em.ipynb #06dc48d0
+# %% ../nbs/12_em.ipynb #89249370
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
@@ -74,16 +74,16 @@ def in_blocks(X:np.ndarray, # Data, one row an observation
     size = int(size)
     return lambda: (X[start:start + size] for start in range(0, len(X), size))
 
-# %% ../nbs/12_em.ipynb #6d9ae1cd
+# %% ../nbs/12_em.ipynb #880d33b3
 def _blocks(data):
     "The blocks of `data`, which is one array or a function that returns an iterator over blocks."
     if isinstance(data, Iterator):
         raise TypeError("data is an iterator, which can be run through only once, and EM needs many passes: "
                         "give a function that returns a new iterator, such as in_blocks(X, size)")
     blocks = data() if callable(data) else [data]
-    if isinstance(blocks, np.ndarray):
-        raise TypeError("the function given as data returned one array: it must return an iterator over blocks, "
-                        "or give the array itself as data")
+    if isinstance(blocks, (np.ndarray, dict, str)) or hasattr(blocks, "columns") or not isinstance(blocks, Iterable):
+        what = "one array" if isinstance(blocks, np.ndarray) else f"one {type(blocks).__name__}"
+        raise TypeError(f"the function given as data returned {what}: it must return an iterator over blocks, or give the array itself as data")
     return blocks
 
 # %% ../nbs/12_em.ipynb #f2e096db

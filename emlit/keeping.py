@@ -146,7 +146,23 @@ _UNPACKED = {
     "array": lambda c, a: a.pop(c), "scalar": lambda c, a: a.pop(c)[()], "ndarray": lambda c, a: np.array(_unpack(c, a), dtype=object),
     "RandomState": _unpack_generator, "object": _unpack_object}
 
-# %% ../nbs/19_keeping.ipynb #1c1d443a
+# %% ../nbs/19_keeping.ipynb #ac2d0803
+def _write(path, blob):
+    "Put the bytes under the name in one step: at every moment there is the old file or the new one, whole."
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with open(part, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(part, mode)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+# %% ../nbs/19_keeping.ipynb #65b5a59a
 def save(
     model, # An estimator of emlit, fitted or not
     path, # Where to; the name is taken as it is
@@ -161,20 +177,9 @@ def save(
     arrays, buffer, path = {}, io.BytesIO(), Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise ValueError(f"path is {path}, which is a folder, a pipe or a device, and is left as it is: pass the name of a file")
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     header = {"format": _FORMAT, "emlit": __version__, "model": _pack_object(model, "", arrays)}
     np.savez(buffer, emlit=np.array(json.dumps(header, sort_keys=True, allow_nan=False)), **arrays)
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(part, mode)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    _write(path, buffer.getbuffer())
 
 # %% ../nbs/19_keeping.ipynb #b37dc772
 def _read(blob):

@@ -66,7 +66,7 @@ def _subset(X, weight, size, rng):
     rows, times = np.unique(rng.choice(len(X), size=size, p=weight / weight.sum()), return_counts=True)
     return X[rows], times.astype(float)
 
-# %% ../nbs/16_mixture.ipynb #378a1f8f
+# %% ../nbs/16_mixture.ipynb #6dc32f02
 _ENOUGH = 10_000    # rows for a start
 
 def _owners(X, weight, k, init_params, rng, needed=1, nearest=False):
@@ -79,6 +79,8 @@ def _owners(X, weight, k, init_params, rng, needed=1, nearest=False):
             R = _nearest(rows, w, rows[R.argmax(axis=0)]) if nearest else R
             if len(rows) == len(X) or ((R > 0).sum(axis=0) >= needed).all():
                 return rows, R
+        elif len(rows) == len(X):
+            raise ValueError(f"X has {len(X)} rows to start from, and {k} components need {k} or more")
         size *= 4
 
 # %% ../nbs/16_mixture.ipynb #a528242c
@@ -320,13 +322,16 @@ def _opened(X, settings, extra):
     "The table of X for a fit with these settings, and with what comes with X: the weights of its rows. Chapters 40 and 41 open other kinds of X."
     return settings._table(X, extra)
 
-# %% ../nbs/16_mixture.ipynb #0acd6585
+# %% ../nbs/16_mixture.ipynb #004400f2
 _HISTORY = [("iteration", int), ("seconds", float), ("log_likelihood", float)]
 
 class _Fitting(_Reading):
     "How any mixture is fitted."
     def fit(self, X, y=None, sample_weight=None):
-        "Fit to the rows of X, which count by `sample_weight`: EM from `n_init` starts, of which the best is kept."
+        """Fit to the rows of X, which count by `sample_weight`: EM from `n_init` starts, of which the best is kept.
+
+        X may also be a file that is mapped into memory, a function that returns an iterator over blocks (`emlit.stream`), or a
+        collection of Dask (`emlit.distributed`)."""
         self._validate_params()
         best = _best(self._runs(_opened(X, self, sample_weight)), self.max_iter)
         self.converged_, self.n_iter_ = best.converged, best.rows[-1][0]

@@ -471,3 +471,13 @@ def test_of_equal_starts_the_first_is_kept():
     for run, value in zip(runs, (-2000.0, -1126.3168323834127, -1126.3168323834125)):
         run.value, run.words, run.stopped, run.converged = value, [], "", True
     assert mixture._best(runs, 10) is runs[1]
+
+
+def test_every_row_is_shown_to_the_family():
+    "A fraction among 20,000 counts, wherever it is."
+    X = np.random.default_rng(0).poisson(3, (20_000, 2)).astype(float)
+    for row in (3, 9_999, 15_000, 19_999):
+        Y = X.copy()
+        Y[row, 1] = 2.5
+        with pytest.raises(ValueError, match="X holds 2.5 in column 1"):
+            Mixture(2, random_state=0).fit(Y)

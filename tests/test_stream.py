@@ -109,6 +109,23 @@ def test_memory_does_not_grow(tmp_path):
     assert float(out.stdout) < 12
 
 
+def test_parquet_files_in_any_order_of_columns(tmp_path):
+    "Columns are found by name in each file."
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    X = np.arange(12.).reshape(6, 2)
+    for name, columns, rows in (("1", "ab", X[:3]), ("2", "ba", X[3:, ::-1]), ("3", "cd", X)):
+        parquet.write_table(pyarrow.table(dict(zip(columns, rows.T))), tmp_path / name)
+    np.testing.assert_array_equal(np.vstack(list(parquet_blocks((tmp_path / "1", tmp_path / "2"))())), X)
+    with pytest.raises(ValueError, match="columns holds 'a'"):
+        parquet_blocks([tmp_path / "1", tmp_path / "3"])
+
+
+def test_an_archive_is_no_array(tmp_path):
+    np.savez(tmp_path / "x.npz", X=FAITHFUL)
+    with pytest.raises(ValueError, match="archive of several arrays"):
+        npy_blocks(tmp_path / "x.npz", 10)
+
+
 # ---- checkpoints ---------------------------------------------------------------------------------
 
 
@@ -146,7 +163,11 @@ def test_resumed_equals_uninterrupted(tmp_path, round, every):
     written = round - round % every
     assert [s.iteration for s in tracer.steps] == list(range(written, whole.n_iter + 1))
     assert fit.n_e_steps == whole.n_e_steps + 1 and tracer.steps[-1].e_steps == fit.n_e_steps
-    same(keep.run(MODEL, BEGIN, np.full_like(FAITHFUL, np.nan), tol=1e-6), whole)          # finished: looks at no row
+    again = Tracer()
+    same(keep.run(MODEL, BEGIN, FAITHFUL, tol=1e-6, callbacks=[again]), whole)                   # finished: one pass
+    assert [s.iteration for s in again.steps] == [whole.n_iter]
+    with pytest.raises(ValueError, match="belongs to other rows"):
+        keep.run(MODEL, BEGIN, FAITHFUL * [1, 1.01], tol=1e-6)
     same(keep.run(MODEL, None, FAITHFUL, tol=1e-6), whole)
 
 
@@ -271,7 +292,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         keep.run(MODEL, BEGIN, FAITHFUL, max_iter=9, warn=False)
-    assert keep.path.read_bytes() == blob
+    assert keep.path.read_bytes() == blob and [file.name for file in tmp_path.iterdir()] == ["c.npz"]
 
 
 SCRIPT = """

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from operator import add
 
@@ -13,9 +14,10 @@ from sklearn.base import clone
 
 from emlit import CategoricalHMM, GaussianHMM, GaussianMixture, Mixture, PoissonHMM, Prior, stream
 from emlit.data import load_faithful
+from emlit.families import Full, MixtureModel
 from emlit.hmm import sample_chain
 from emlit.mixture import _mapper
-from emlit.stream import npy_blocks, parquet_blocks
+from emlit.stream import Checkpoint, npy_blocks, parquet_blocks
 from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
 
 FAITHFUL = load_faithful().X
@@ -479,3 +481,143 @@ def test_starts_and_restarts_are_told_apart(tmp_path):
         first = quiet(lambda: GaussianMixture(**settings).fit(spike))
         later += first.lower_bound_ < quiet(lambda: GaussianMixture(**settings, n_init=4).fit(spike)).lower_bound_ - 1e-3
     assert later and restarted
+
+
+# ---- found by trying to break it -----------------------------------------------------------------
+
+
+def test_series_that_are_missing_for_the_most_part():
+    "Rows that are missing as a whole are no rows to start from, and too few that are there is an error."
+    gaps = np.full((60_000, 1), np.nan)
+    gaps[::500, 0] = np.random.default_rng(0).poisson(5, 120)
+    blocks = [(part, [1000] * 10) for part in np.array_split(gaps, 6)]
+    whole = quiet(lambda: PoissonHMM(2, random_state=0, n_iter=5).fit(gaps, lengths=[1000] * 60))
+    same(whole, quiet(lambda: PoissonHMM(2, random_state=0, n_iter=5).fit(lambda: iter(blocks))))
+    with pytest.raises(ValueError, match="X has 1 rows in its blocks that count and are not missing"):
+        PoissonHMM(2).fit(lambda: iter([np.r_[[[3.]], gaps[1:200]]]))
+
+
+def test_a_chain_set_by_hand_has_no_foreign_checkpoint(tmp_path):
+    "Means that are set and kept are not those of the file."
+    def fit(means, path=tmp_path / "c.npz"):
+        model = GaussianHMM(2, random_state=0, init_params="stc", params="stc", n_iter=20, checkpoint=path)
+        model.means_ = np.array(means, dtype=float)
+        return quiet(lambda: model.fit(FAITHFUL))
+    fit([[2, 55], [4, 80]])
+    same(fit([[2, 60], [4, 90]], None), fit([[2, 60], [4, 90]]))
+
+
+@pytest.mark.parametrize("changes", [[{"max_iter": 7}, {"max_iter": 12}], [{"tol": .1}]])
+def test_rounds_that_were_short(tmp_path, changes):
+    "A fit with fewer rounds or another tolerance before restarts components elsewhere; what belongs to other climbs is not used."
+    spike = np.vstack([FAITHFUL, np.tile(FAITHFUL[:1], (40, 1))])
+    settings = dict(n_components=4, random_state=0, n_restarts=3, n_init=2, reg_covar=1e-9, init_params="random", max_iter=300, tol=1e-5)
+    for change in changes:
+        quiet(lambda: GaussianMixture(**settings | change, checkpoint=tmp_path / "c.npz").fit(spike))
+    same(*(quiet(lambda: GaussianMixture(**settings, checkpoint=path).fit(spike)) for path in (None, tmp_path / "c.npz")), rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [lambda b: pd.DataFrame(b, copy=False), lambda b: b.view(type("Own", (np.ndarray,), {})), lambda b: (b, np.ones(len(b)))])
+def test_other_kinds_of_memory_filled_again(wrap):
+    "Frames, subclasses and pairs, with several threads."
+    def blocks():
+        buffer = np.empty((34, 2))
+        for part in np.array_split(FAITHFUL, 8):
+            buffer[:] = part
+            yield wrap(buffer)
+    a, b = (GaussianMixture(2, random_state=0, n_jobs=2).fit(rows) for rows in (FAITHFUL, blocks))
+    same(a, b)
+
+
+def test_the_sample_does_not_follow_the_rows():
+    "Not even where the rows were drawn with the number of the block as seed."
+    parts = [np.random.default_rng(i).exponential(size=(10_000, 1)) for i in range(6)]
+    sample = reduce(add, (stream._summary(GaussianMixture(1), item) for item in enumerate(parts))).sample[-1]
+    assert abs(sample.mean() - np.vstack(parts).mean()) < 5 / np.sqrt(40_000)
+
+
+def test_values_that_are_rarely_seen_are_in_the_sample():
+    "A column that was observed in 40 of 60,000 rows."
+    X = groups(60_000, 2)
+    X[np.random.default_rng(0).random(60_000) > 40 / 60_000, 1] = np.nan
+    table = stream._Stream(GaussianMixture(2), cut(X))
+    assert (~np.isnan(table.X[:, 1])).sum() >= 30
+    quiet(lambda: GaussianMixture(2, covariance_type="diag", max_iter=3, random_state=0).fit(cut(X)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scale_of_a_prior_is_that_of_all_rows(kind):
+    "Where it is decided by rows that are in no sample."
+    X = np.c_[groups(60_000, 1)[:, 0], np.zeros(60_000)]
+    table = stream._Stream(GaussianMixture(1), cut(X))
+    outside = np.setdiff1d(np.arange(60_000), np.flatnonzero(np.isin(X[:, 0], table.X[:, 0])))
+    X[outside[0], 1] = 1.0
+    start = dict(weights_init=[.5, .5], means_init=X[[0, 9]], precisions_init={"full": [np.eye(2)] * 2, "tied": np.eye(2), "diag": np.ones((2, 2)), "spherical": [1, 1]}[kind])
+    fits = [quiet(lambda: GaussianMixture(2, covariance_type=kind, prior="conjugate", max_iter=2, **start).fit(rows)) for rows in (X, cut(X))]
+    equal(fits[1].prior_.scale, fits[0].prior_.scale, rtol=1e-9, atol=1e-20)
+    same(*fits)
+
+
+def test_blocks_without_weight_or_rows():
+    "Weights that are all 0, and empty blocks of any shape."
+    blocks = [(FAITHFUL * 1e3, np.zeros(272)), FAITHFUL[:100], [], np.empty((0, 7)), (FAITHFUL[100:], None)]
+    same(GaussianMixture(2, random_state=0).fit(FAITHFUL), GaussianMixture(2, random_state=0).fit(lambda: iter(blocks)))
+
+
+@pytest.mark.parametrize("blocks, error, words", [
+    (lambda: None, TypeError, "returned one NoneType"), (lambda: pd.DataFrame(FAITHFUL), TypeError, "returned one DataFrame"),
+    (lambda: {"a": FAITHFUL}, TypeError, "returned one dict"), (lambda: iter([(FAITHFUL, None, 3)]), ValueError, "not a tuple of 3"),
+    (lambda: iter([(FAITHFUL, np.ma.masked_less(np.arange(272.), 5))]), ValueError, "sample_weight has masked values")])
+def test_functions_that_give_something_else(blocks, error, words):
+    with pytest.raises(error, match=words):
+        GaussianMixture(2).fit(blocks)
+
+
+def test_checkpoints_of_the_other_kind(tmp_path):
+    "That of a run of the driver, and that of an estimator, refuse each other in words."
+    model, start = MixtureModel(Full()), (np.array([.5, .5]), FAITHFUL[[0, 1]], np.tile(np.cov(FAITHFUL.T), (2, 1, 1)))
+    Checkpoint(tmp_path / "run.npz").run(model, start, FAITHFUL, max_iter=3, warn=False)
+    with pytest.raises(ValueError, match="whose class is not named"):
+        GaussianMixture(2, random_state=0, checkpoint=tmp_path / "run.npz").fit(FAITHFUL)
+    GaussianMixture(2, random_state=0, checkpoint=tmp_path / "fit.npz").fit(FAITHFUL)
+    with pytest.raises(ValueError, match="whose model is not named"):
+        Checkpoint(tmp_path / "fit.npz").run(model, start, FAITHFUL)
+    with pytest.raises(ValueError, match="which is a folder"):
+        GaussianMixture(2, random_state=0, checkpoint=tmp_path).fit(FAITHFUL)
+
+
+def test_a_checkpoint_that_cannot_be_is_known_before_the_first_pass(tmp_path):
+    def blocks():
+        raise AssertionError("the rows were asked for")
+    for settings, words in (({"checkpoint": tmp_path / "no" / "c"}, "no folder"), ({"checkpoint": tmp_path / "c", "random_state": None}, "whole number")):
+        with pytest.raises(ValueError, match=words):
+            GaussianMixture(2, **{"random_state": 0} | settings).fit(blocks)
+
+
+def test_the_same_settings_in_other_words(tmp_path):
+    "NumPy's numbers, lists and arrays."
+    path = tmp_path / "c.npz"
+    a = GaussianMixture(2, random_state=0, reg_covar=1e-6, means_init=[[2, 55], [4, 80]], checkpoint=path).fit(FAITHFUL)
+    b = GaussianMixture(np.int64(2), random_state=np.int64(0), reg_covar=np.float64(1e-6), means_init=np.array([[2, 55], [4, 80]]), checkpoint=path).fit(FAITHFUL)
+    same(a, b)
+
+
+def test_two_fits_on_one_path(tmp_path):
+    "Nobody takes the other's half-written file."
+    def fit(_):
+        return GaussianMixture(3, random_state=0, checkpoint=tmp_path / "c.npz").fit(FAITHFUL)
+    with ThreadPoolExecutor(2) as pool:
+        same(*pool.map(fit, range(2)))
+
+
+def test_frames_of_chains_are_silent():
+    "No warning about names in each block."
+    frame = pd.DataFrame(FAITHFUL, columns=["a", "b"])
+    fit = GaussianHMM(2, random_state=0).fit(lambda: iter([frame[:100], frame[100:]]))
+    assert fit.feature_names_in_.tolist() == ["a", "b"]
+
+
+def test_a_deleted_file_is_still_mapped(file):
+    mapped, X = np.load(file, mmap_mode="r"), np.load(file)
+    file.unlink()
+    same(*(GaussianMixture(2, random_state=0, max_iter=9, tol=1e-2).fit(rows) for rows in (X, mapped)))
