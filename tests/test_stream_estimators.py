@@ -537,9 +537,9 @@ def test_the_sample_does_not_follow_the_rows():
 
 
 def test_values_that_are_rarely_seen_are_in_the_sample():
-    "A column that was observed in 40 of 60,000 rows."
-    X = groups(60_000, 2)
-    X[np.random.default_rng(0).random(60_000) > 40 / 60_000, 1] = np.nan
+    "A column that was observed in 50 of 200,000 rows."
+    X = groups(200_000, 2)
+    X[np.setdiff1d(np.arange(200_000), np.random.default_rng(0).choice(200_000, 50)), 1] = np.nan
     table = stream._Stream(GaussianMixture(2), cut(X))
     assert (~np.isnan(table.X[:, 1])).sum() >= 30
     quiet(lambda: GaussianMixture(2, covariance_type="diag", max_iter=3, random_state=0).fit(cut(X)))
