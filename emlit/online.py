@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['carry', 'Stepwise', 'partial_fit', 'Incremental']
 
-# %% ../nbs/42_online.ipynb #af6b2af8
+# %% ../nbs/42_online.ipynb #34900a6d
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import reduce
 from numbers import Real
 from operator import add
@@ -16,15 +17,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_scalar
 
 from .closed_forms import _pairs
 from .em import Expected, Model, Step, _blocks, e_step
-from .families import _coloured, _Gaussian
+from .families import MixtureModel, _coloured, _Gaussian
 from .gaussian import GaussianMixture, _Bounded, _check_range, _GaussianModel, _Guarded
 from .gmm import full_covariances
 from .hmm import HMMModel
-from .mixture import _HISTORY, Mixture, _check_weight, _Climbed, _Criteria, _mapper, _method_of, _MixtureHooks, _Table
+from .mixture import _HISTORY, Mixture, _borders, _check_weight, _Climbed, _Criteria, _mapper, _method_of, _MixtureHooks, _Table
 
 # %% ../nbs/42_online.ipynb #31682c68
 def _binding(model, params):
@@ -80,12 +82,24 @@ def carry(
     moments = _restated(model.family, name, rest.pop(name), bound, form)
     return Expected({**rest, form.name: moments}, expected.log_likelihood, expected.weight)
 
-# %% ../nbs/42_online.ipynb #17020805
+# %% ../nbs/42_online.ipynb #45039150
+_TRACE = 1e-6    # rows that a component keeps
+
+def _with_traces(model, average, rows):
+    "An average that was carried, in which each component of a mixture keeps the trace of a row, with its mean and its width."
+    if not isinstance(model, MixtureModel):
+        return average
+    (name, moments), = average.statistics.items()
+    lift = np.maximum(1, _TRACE / max(1.0, rows) / np.maximum(moments[:, :1], 1e-250))
+    return replace(average, statistics={name: lift * moments})
+
+# %% ../nbs/42_online.ipynb #74a5d23c
 class Stepwise:
     """Stepwise EM (Cappé and Moulines, 2009): a moving average of expected statistics, and an M-step after each block.
 
     `params` are the parameters so far, `n_updates` the blocks, `seen` their rows, `rows` how many rows the average remembers. For
-    models whose parameters are about all rows; not for LDA, whose parameters hold each document's shares."""
+    models whose parameters are about all rows; not for LDA, whose parameters hold each document's shares. Each component of a mixture keeps
+    the trace of a row, so that one which gets no rows for long is found again."""
     def __init__(self,
         model:Model, # The model
         params:Any, # Where to start
@@ -111,7 +125,7 @@ class Stepwise:
             return np.nan
         average, rows = _moved(self.average, self.rows, new, self.step_size(new.weight))
         params = self.model.maximization(_scaled(average, rows), self.params)
-        self.average, self.rows = carry(self.model, average, self.params, params), rows
+        self.average, self.rows = _with_traces(self.model, carry(self.model, average, self.params, params), rows), rows
         self.params, self.n_updates, self.seen = params, self.n_updates + 1, self.seen + new.weight
         return new.log_likelihood / new.weight
 
@@ -160,22 +174,22 @@ def _keep_sums(self, best):
     self._remember(_scaled(found, 1 / found.weight), found.weight, found.weight, best.step.params, best.model)
     vars(self).pop("n_updates_", None)
 
-# %% ../nbs/42_online.ipynb #abb8caba
+# %% ../nbs/42_online.ipynb #4f7f8703
 @_method_of(_MixtureHooks)
 def _later(self, table):
-    "The model for a later block, with the levels of the first."
+    "The model for a later block, with the levels of the first, and where it begins."
     family = self._family(None)
     if self.family == "categorical" and (largest := table.range()[1].max()) >= family.levels:
         raise ValueError(f"X holds {largest:g}, and the first block, or fit, showed codes up to {family.levels - 1}, which settled the levels: "
                          "begin with rows that show every level, or give family=Categorical(levels)")
-    return _Climbed(family, self._memory["rows"])
+    return _Climbed(family, self._memory["rows"]), self._theta()
 
 @_method_of(_GaussianModel)
 def _later(self, table):
-    "The model for a later block, with the prior and the resolution of the first."
+    "The model for a later block, with the prior and the resolution of the first, and where it begins."
     if len(table.X):
         _check_range(*table.range())
-    return _Bounded(self.covariance_type, self._memory["rows"], self.reg_covar, self._memory["resolution"], self.prior_)
+    return _Bounded(self.covariance_type, self._memory["rows"], self.reg_covar, self._memory["resolution"], self.prior_), (self._theta(), 0.0)
 
 @_method_of(_Criteria)
 def _later_rows(self, X, sample_weight):
@@ -185,21 +199,22 @@ def _later_rows(self, X, sample_weight):
     if sample_weight is not None:
         weight = _check_weight(sample_weight, X)
         keep &= weight > 0
-    return _Table(X[keep], None if weight is None else weight[keep])
+    return _Table(X if keep.all() else X[keep], None if weight is None else weight[keep])
 
-# %% ../nbs/42_online.ipynb #dff8cb3f
+# %% ../nbs/42_online.ipynb #87782a90
 @_method_of(_Criteria)
-def _opening(self, X, sample_weight, mapper):
+def _opening(self, X, sample_weight):
     "A learner that starts from a first block, as `fit` would, and the rows."
-    table = self._table(X, sample_weight)
-    model = self._model(table)
-    theta = self._begin(table.X, table.weight, check_random_state(self.random_state), model, mapper)
+    with _mapper(self.n_jobs) as mapper:
+        table = self._table(X, sample_weight)
+        model = self._model(table)
+        theta = self._begin(table.X, table.weight, check_random_state(self.random_state), model, mapper)
     self.n_updates_, self.n_iter_, self.lower_bounds_, self.history_ = 0, 0, [], np.empty(0, dtype=_HISTORY)
     self._fitted_as = self._kind()
     return Stepwise(model, model.begin(theta), self.learning_decay, self.learning_offset), table
 
 @_method_of(_Criteria)
-def _going_on(self, X, sample_weight, mapper):
+def _going_on(self, X, sample_weight):
     "The learner of the blocks so far, or of `fit`, and the rows."
     memory, theta = vars(self).get("_memory", {}), self._theta()
     now, had = (self._kind(), self.n_components), (getattr(self, "_fitted_as", self._kind()), len(theta[0]))
@@ -210,8 +225,7 @@ def _going_on(self, X, sample_weight, mapper):
         raise ValueError("partial_fit cannot go on from these parameters, as the statistics of the rows that led to them are not here: they came "
                          "from another program or version, were set by hand, or a later fit failed. Call fit, or begin with partial_fit on a clone")
     table = self._later_rows(X, sample_weight)
-    model = self._later(table)
-    learner = Stepwise(model, model.begin(theta), self.learning_decay, self.learning_offset)
+    learner = Stepwise(*self._later(table), self.learning_decay, self.learning_offset)
     learner.average, learner.rows, learner.seen = Expected(memory["average"], 0.0, 1.0), memory["rows"], memory["seen"]
     return learner, table
 
@@ -240,22 +254,25 @@ def _routed(*classes):
         return function
     return tell
 
-# %% ../nbs/42_online.ipynb #12d7bc91
+# %% ../nbs/42_online.ipynb #0b59a671
 @_routed(Mixture, GaussianMixture)
 @_method_of(_Criteria)
 def partial_fit(self, X, y=None, sample_weight=None):
     """Learn from a block of rows, which count by `sample_weight`, by stepwise EM. The first block is also what it starts from; after `fit`
-    it goes on from there. Some hundred rows or more in a block are best; one in which no value was observed teaches nothing.
+    it goes on from there, with the prior and the levels that were found then. Some hundred rows or more in a block are best, and blocks of
+    similar sizes; one in which no value was observed teaches nothing. `accelerate`, `checkpoint` and `warm_start` are for `fit` alone.
 
     Sets `n_updates_`, the blocks since, and `lower_bound_`, the log-likelihood per row of this block before it was learnt from. Raises what
     `fit` raises, and then has learnt nothing."""
+    if isinstance(X, (Callable, Iterator)):
+        raise TypeError(f"X is a {type(X).__name__}, and partial_fit takes one block of rows: call it once for each block")
     with _unharmed(self):
-        self._validate_params()
-        with _mapper(self.n_jobs) as mapper:
-            learner, table = (self._going_on if hasattr(self, "weights_") else self._opening)(X, sample_weight, mapper)
-            if not len(table.X):
-                return self
-            before, model = learner.params, learner.model
+        validate_parameter_constraints(self._parameter_constraints, vars(self), type(self).__name__)
+        learner, table = (self._going_on if hasattr(self, "weights_") else self._opening)(X, sample_weight)
+        if not len(table.X):
+            return self
+        before, model = learner.params, learner.model
+        with _mapper(self.n_jobs if len(_borders(*table.X.shape)) > 2 else 1) as mapper:
             score = learner.update(model.blocks(table.X, table.weight), mapper)
         (theta, _), self.lower_bound_ = _plain(model, learner.params, 0.0), _plain(model, before, score)[1]
         self.converged_, self.n_updates_ = False, getattr(self, "n_updates_", 0) + 1

@@ -1,6 +1,7 @@
 """Statistics carried between coordinates, stepwise and incremental EM, and `partial_fit`."""
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from strict import equal, no_warnings, quiet  # noqa: F401
 
+from emlit import mixture
 from emlit.bound import lower_bound, posterior
 from emlit.classics import TwoCoins
 from emlit.data import load_coins, load_faithful, sample_gaussian_mixture
@@ -22,7 +24,7 @@ from emlit.keeping import load, save
 from emlit.latent import log_marginal
 from emlit.missing import group_patterns
 from emlit.mixture import Mixture
-from emlit.online import Incremental, Stepwise, carry
+from emlit.online import Incremental, Stepwise, _with_traces, carry
 
 FAITHFUL = load_faithful().X
 MODEL = MixtureModel(Full())
@@ -218,6 +220,49 @@ def test_stepwise_far_from_zero():
     np.testing.assert_allclose(far.params[0], near.params[0], rtol=1e-6)
     np.testing.assert_allclose(far.params[1] - 1e8, near.params[1], atol=1e-6)
     np.testing.assert_allclose(far.params[2], near.params[2], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("family", [Full(), Tied(), Diag(), Spherical(), Poisson()], ids=lambda f: type(f).__name__)
+def test_a_component_that_sleeps_is_found_again(family, offset):
+    "800 blocks without its rows leave it its mean and width, and a millionth of a row; then its rows wake it."
+    rng, gaussian = np.random.default_rng(30), hasattr(family, "kind")
+    centres = np.array([[0., 0], [30, 0]]) + offset if gaussian else np.array([[2., 2], [90, 2]]) * (1 + offset / 1e6)
+    def rows(labels):
+        return rng.normal(centres[labels]) if gaussian else rng.poisson(centres[labels]).astype(float)
+    widths = {"full": np.tile(np.eye(2), (2, 1, 1)), "tied": np.eye(2), "diag": np.ones((2, 2)), "spherical": np.ones(2)}
+    params = (np.array([.5, .5]), centres + 1., *([widths[family.kind]] if gaussian else []))
+    learner = Stepwise(MixtureModel(family), params, decay=.55)
+    for _ in range(20):
+        learner.update(rows(rng.integers(2, size=50)))
+    awake = learner.params
+    for _ in range(800):
+        learner.update(rows(np.zeros(50, dtype=int)))
+    (moments,), asleep = learner.average.statistics.values(), learner.params
+    np.testing.assert_allclose(learner.rows * moments[1, 0], 1e-6, rtol=1e-9)
+    np.testing.assert_allclose(moments[0, 0], 1, rtol=1e-8)
+    np.testing.assert_allclose(asleep[1][1], awake[1][1], rtol=1e-7, atol=1e-7)
+    if gaussian and family.kind != "tied":
+        np.testing.assert_allclose(asleep[2][1], awake[2][1], rtol=1e-5, atol=1e-6)
+    elif gaussian:
+        np.testing.assert_allclose(asleep[2], np.eye(2), atol=.2)                     # that of the other
+    for _ in range(60):
+        learner.update(rows(rng.integers(2, size=50)))
+    assert learner.params[0][1] > .3
+    np.testing.assert_allclose(learner.params[1][1], centres[1], atol=.3 if gaussian else 3)
+
+
+def test_traces_move_nothing_else():
+    "Components that have rows keep their sums to the digit, light rows or not; models that are no mixture are left alone."
+    for rows in (.01, 1e4):
+        moments = np.array([[.7, 1, 2], [.3, 4, 5], [1e-20, 3e-20, 4e-20], [0, 0, 0]])
+        lifted = _with_traces(MixtureModel(Poisson()), Expected({"moments": moments}, -1.0, 1.0), rows)
+        np.testing.assert_array_equal(lifted.statistics["moments"][[0, 1, 3]], moments[[0, 1, 3]])
+        trace = 1e-6 if rows < 1 else 1e-10
+        np.testing.assert_allclose(lifted.statistics["moments"][2], trace * np.array([1, 3, 4]), rtol=1e-12)
+        assert (lifted.log_likelihood, lifted.weight) == (-1.0, 1.0)
+    coins = Expected({"a": np.zeros(2)}, 0.0, 1.0)
+    assert _with_traces(TwoCoins(), coins, 5.0) is coins
 
 
 def test_stepwise_hmm():
@@ -598,18 +643,34 @@ def test_a_bad_block_leaves_the_estimator_as_it_was():
         assert np.isfinite(model.partial_fit(X).score(X))
 
 
-def test_a_collapse_leaves_the_estimator_as_it_was():
-    "So many equal rows that a component falls onto them; without floor that is an error, and the block is forgotten."
+@pytest.mark.parametrize("k, place, words", [(1, 4., "has collapsed"), (2, 400., "is empty")])
+def test_a_collapse_leaves_the_estimator_as_it_was(k, place, words):
+    "Equal rows that outweigh all others: one component loses its width, or the other its rows. The block is forgotten, and the next one learnt."
     X = three_groups(300)
-    online = GaussianMixture(2, random_state=0, reg_covar=0.0, learning_decay=.51, means_init=[[0, 0], [40., 40]]).partial_fit(
-        np.vstack([X, np.random.default_rng(28).normal(size=(10, 2)) + 40]))
-    before = dict(vars(online))
-    with pytest.raises(CollapseError):
-        for _ in range(400):
+    online = GaussianMixture(k, random_state=0, reg_covar=0.0).partial_fit(X)
+    with pytest.raises(CollapseError, match=words):
+        for weight in (1e40, 1e80, 1e120, 1e160):                                     # each time the width falls by 1e-13, to what is rounding
             before = dict(vars(online))
-            quiet(lambda: online.partial_fit(np.full((1000, 2), 40.)))
+            online.partial_fit(np.full((100, 2), place), sample_weight=np.full(100, weight))
     assert all(vars(online)[n] is before[n] for n in before) and vars(online).keys() == before.keys()
-    online.partial_fit(X)
+    online.partial_fit(X, sample_weight=np.full(300, weight))
+
+
+def test_a_sleeping_component_does_not_end_the_stream():
+    "The estimator warns that it is empty, goes on, also after a pickle, and finds it again."
+    rng, centres = np.random.default_rng(31), np.array([[0., 0], [20, 0], [0, 20]])
+    online = GaussianMixture(3, means_init=centres, learning_decay=.51).partial_fit(rng.normal(centres[rng.integers(3, size=900)]))
+    width = online.covariances_[2]
+    for _ in range(350):
+        quiet(lambda: online.partial_fit(rng.normal(centres[rng.integers(2, size=50)])))
+    with pytest.warns(RuntimeWarning, match=r"components \[2\] of 3 are empty"):
+        online.partial_fit(rng.normal(centres[rng.integers(2, size=50)]))
+    equal(online.covariances_[2], width, rtol=0, atol=2e-6)                           # the floor
+    online = pickle.loads(pickle.dumps(online))
+    for _ in range(50):
+        online.partial_fit(rng.normal(centres[rng.integers(3, size=50)]))
+    assert online.weights_.min() > .2
+    equal(online.means_, centres, rtol=0, atol=.3)
 
 
 def test_too_few_rows_to_begin():
@@ -618,6 +679,17 @@ def test_too_few_rows_to_begin():
             model.partial_fit(X)
         assert not hasattr(model, "n_features_in_")
     assert GaussianMixture(2, random_state=0).partial_fit(FAITHFUL).partial_fit(FAITHFUL[:1]).n_updates_ == 2
+
+
+def test_one_block_a_call():
+    "A function over blocks is for `fit`, and blocks go on from there one by one."
+    X = three_groups(400)
+    online = GaussianMixture(2, random_state=0, learning_decay=1).fit(in_blocks(X[:300], 100))
+    for many, name in ((in_blocks(X, 100), "function"), (iter([X]), "list_iterator")):
+        with pytest.raises(TypeError, match=f"X is a {name}, and partial_fit takes one block"):
+            online.partial_fit(many)
+    same_mixture(online.partial_fit(X[300:]), GaussianMixture(2, random_state=0, learning_decay=1).fit(X[:300]).partial_fit(X[300:]), rtol=1e-5)
+    assert online._memory["seen"] == 400
 
 
 def test_codes_are_settled_by_the_first_block():
@@ -660,6 +732,40 @@ def test_threads_change_nothing():
     X = three_groups(40_000)
     one, two = (GaussianMixture(3, random_state=0, n_jobs=n).partial_fit(X[:20_000]).partial_fit(X[20_000:]) for n in (1, 2))
     same_mixture(one, two, rtol=1e-12)
+
+
+def test_threads_are_for_large_blocks(monkeypatch):
+    "A few hundred rows are less work than to start a pool; a block in parts is spread."
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *args):
+            handed.append(args)
+            return super().submit(*args)
+    X, handed = three_groups(20_000), []
+    online = GaussianMixture(3, random_state=0, n_jobs=2).partial_fit(X[:500])
+    monkeypatch.setattr(mixture, "ThreadPoolExecutor", Pool)
+    online.partial_fit(X[:500])
+    assert not handed
+    online.partial_fit(X)
+    assert len(handed) > 1
+
+
+@pytest.mark.parametrize("settings, match", [({"reg_covar": -1}, "reg_covar"), ({"n_jobs": "many"}, "n_jobs"), ({"learning_decay": .2}, "learning_decay")])
+def test_settings_are_checked_again(settings, match):
+    "Those that were changed after the first block."
+    online = GaussianMixture(2, random_state=0).partial_fit(FAITHFUL).set_params(**settings)
+    with pytest.raises(ValueError, match=f"{match}' parameter of GaussianMixture must be"):
+        online.partial_fit(FAITHFUL)
+
+
+def test_what_the_first_block_settled():
+    "Another prior has no say in later blocks; another floor has."
+    X = three_groups(600)
+    free, held, wide = (GaussianMixture(2, random_state=0).partial_fit(X[:300]) for _ in range(3))
+    for model, settings in ((free, {}), (held, {"prior": "conjugate"}), (wide, {"reg_covar": .05})):
+        model.set_params(**settings).partial_fit(X[300:])
+    same_mixture(held, free)
+    assert held.prior_ is None
+    equal(wide.covariances_, free.covariances_ + (.05 - 1e-6) * np.eye(2), rtol=1e-9)
 
 
 def test_weights_can_be_routed():
