@@ -517,7 +517,7 @@ class _Exchanged(_GaussianResults):
         ours.prior_, ours.history_, ours._fitted_as = None, np.empty(0, dtype=_HISTORY), ours._kind()
         return ours
 
-# %% ../nbs/17_gaussian.ipynb #292466e1
+# %% ../nbs/17_gaussian.ipynb #c2680feb
 class GaussianMixture(_Exchanged):
     """Mixture of Gaussians fitted by EM; a drop-in for `sklearn.mixture.GaussianMixture`. NaN in X is a value that was not observed.
 
@@ -566,7 +566,7 @@ class GaussianMixture(_Exchanged):
         Write how far a fit has come into this file after each round; a fit that was killed, and is run again, goes on from there and ends
         with the same digits (`emlit.stream`). Needs a whole number as `random_state`, and no `accelerate`.
     learning_decay, learning_offset : float
-        For `partial_fit`: block t counts by (t + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
+        For `partial_fit`: a block of n rows that makes them N in all counts by (N / n + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
     """
     _parameter_constraints = _CONSTRAINTS | {
         "covariance_type": [StrOptions(set(GAUSSIANS))], "reg_covar": [Interval(Real, 0, None, closed="left")],

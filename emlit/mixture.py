@@ -524,7 +524,7 @@ def _draw_counts(fitted, n_samples):
     rng = check_random_state(fitted.random_state)
     return rng, rng.multinomial(n_samples, fitted.weights_)
 
-# %% ../nbs/16_mixture.ipynb #35bbfe72
+# %% ../nbs/16_mixture.ipynb #e8fa4b11
 class Mixture(_MixtureHooks):
     """Mixture of Poissons, Bernoullis or categoricals with independent columns, fitted by EM. Fitted: `weights_`, and `parameters_`,
     a tuple with the rates or probabilities of the components, shape (k, d), or (k, d, levels) for categories.
@@ -562,7 +562,7 @@ class Mixture(_MixtureHooks):
         Write how far a fit has come into this file after each round; a fit that was killed, and is run again, goes on from there and ends
         with the same digits (`emlit.stream`). Needs a whole number as `random_state`, and no `accelerate`.
     learning_decay, learning_offset : float
-        For `partial_fit`: block t counts by (t + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
+        For `partial_fit`: a block of n rows that makes them N in all counts by (N / n + offset)^-decay, with a decay above .5 and at most 1 (`emlit.online`).
     """
     _parameter_constraints = _CONSTRAINTS | {"family": [StrOptions({"poisson", "bernoulli", "categorical"}), Family],
                                              "init_params": [StrOptions({"kmeans", "random"})]}
