@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['message_sizes', 'partitions', 'cluster_map']
 
-# %% ../nbs/41_distributed.ipynb #4162ce2c
+# %% ../nbs/41_distributed.ipynb #a800f063
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import reduce
+from functools import reduce, wraps
 from importlib import import_module
 from operator import add
 from typing import Any
 
 import numpy as np
 
+from .chains import _ChainFit
 from .em import Model
-from .mixture import _opened, _Single
+from .mixture import _Fitting, _method_of, _opened, _Reading, _Single
 from .stream import _Stream
 
 # %% ../nbs/41_distributed.ipynb #1c31a318
@@ -37,7 +37,7 @@ def _dask():
     except ImportError:
         raise ImportError("spreading a fit over many processes needs Dask, which is not installed: pip install emlit[dask]") from None
 
-# %% ../nbs/41_distributed.ipynb #b06c5103
+# %% ../nbs/41_distributed.ipynb #4a294537
 class _Partitions:
     "Delayed blocks that stay where they are, as data for `em`: a function that returns an iterator over them, and the mapper to use."
     def __init__(self, blocks):
@@ -56,14 +56,14 @@ def partitions(
 )->Callable: # Function that returns a new iterator over the blocks, as delayed objects
     """Blocks that stay where they are, as data for `em` and `e_step` with `mapper=cluster_map`, and for the `fit` of an estimator.
 
-    They are loaded once, by the current Dask client, or in this process where there is none. Raises `TypeError` or `ValueError` when
+    They are loaded once: on the cluster of the current Dask client, or into this process where there is none. Raises `TypeError` or `ValueError` when
     X is something else or holds no rows of numbers, or the weights do not fit, and `ImportError` without Dask."""
     blocks = _promises(X)
     if sample_weight is not None:
         blocks = list(map(_dask().delayed(_pair), blocks, _parts_of(sample_weight, X, len(blocks))))
     return _Partitions(_dask().persist(*blocks))
 
-# %% ../nbs/41_distributed.ipynb #efe57fe5
+# %% ../nbs/41_distributed.ipynb #29ca40b7
 def _promises(X):
     "A delayed block for each chunk."
     dask = _dask()
@@ -73,26 +73,37 @@ def _promises(X):
         return _checked_array(X).to_delayed().ravel().tolist()
     if dask.is_dask_collection(X) and import_module("dask.utils").is_dataframe_like(X):
         return list(map(dask.delayed(_as_rows), _checked_frame(X).to_delayed()))
-    raise TypeError(f"X must be a Dask array or DataFrame, or a list of dask.delayed blocks, not {type(X).__name__}. An array in memory "
-                    "goes to em or fit as it is, a Bag as X.map_partitions(make_block).to_delayed()")
+    raise TypeError(f"X must be a Dask array or DataFrame, or a list of dask.delayed blocks, not {_in_words(X)}. An array in memory "
+                    "goes to em or fit as it is, a Bag as X.map_partitions(make_block).to_delayed(), a Future as [dask.delayed(X)]")
 
 def _pair(rows, weights):
-    return rows, weights
+    return rows, np.asarray(weights, dtype=float)
 
 def _parts_of(sample_weight, X, n):
     "A delayed part of the weights for each of the n blocks."
-    if not hasattr(sample_weight, "to_delayed") or sample_weight.ndim != 1:
-        raise TypeError(f"sample_weight must be a Dask array (n,) or Series, not {type(sample_weight).__name__}; or give a list of delayed "
-                        "pairs (rows, weights) as X")
-    known = hasattr(X, "chunks") and hasattr(sample_weight, "chunks") and X.shape[0] == sample_weight.shape[0]
-    parts = (sample_weight.rechunk({0: X.chunks[0]}) if known else sample_weight).to_delayed()
+    if not hasattr(type(sample_weight), "to_delayed") or sample_weight.ndim != 1 or sample_weight.dtype.kind not in "biuf":
+        raise TypeError(f"sample_weight must be a Dask array (n,) or Series of real numbers, not {_in_words(sample_weight)}; or give a list of "
+                        "delayed pairs (rows, weights) as X")
+    rows, weights = (getattr(one, "chunks", [(np.nan,)])[0] for one in (X, sample_weight))
+    if np.isfinite([sum(rows), sum(weights)]).all():
+        if sum(rows) != sum(weights):
+            raise ValueError(f"sample_weight has {sum(weights)} entries and X has {sum(rows)} rows: give one for each row")
+        sample_weight = sample_weight.rechunk({0: rows})
+    parts = sample_weight.to_delayed()
     if len(parts) != n:
         raise ValueError(f"sample_weight has {len(parts)} chunks and X has {n}: chunk them alike")
     return list(parts)
 
-# %% ../nbs/41_distributed.ipynb #4e7de3f3
+# %% ../nbs/41_distributed.ipynb #b7953e38
 def _is_delayed(block):
     return isinstance(block, import_module("dask.delayed").Delayed)
+
+def _in_words(X):
+    "What X is, such as 'a list of Future', or 'Array of float64, shape (3, 2)'."
+    if isinstance(X, (list, tuple)) and X:
+        return f"a {type(X).__name__} of {type(X[0]).__name__}"
+    holds, shape = hasattr(type(X), "dtype"), hasattr(type(X), "chunks")            # of the type: a delayed object has any attribute
+    return type(X).__name__ + (f" of {X.dtype}" if holds else "") + (f", shape {X.shape}" if shape else "")
 
 def _checked_array(X):
     "The array with all columns of a row in one chunk, or an error."
@@ -113,7 +124,7 @@ def _as_rows(frame):
     "A pandas table as float64 rows; missing values are NaN."
     return frame.to_numpy(dtype=float, na_value=np.nan)
 
-# %% ../nbs/41_distributed.ipynb #0303bc7d
+# %% ../nbs/41_distributed.ipynb #a773c437
 _FAN_IN = 8
 
 def cluster_map(
@@ -122,19 +133,30 @@ def cluster_map(
 )->list: # The one sum, or nothing where no block has rows
     """A `mapper` for `em` and `e_step`: each block is worked on where it lies, and the results are added in a tree, in a fixed order.
 
-    Only the function and the sums travel. Raises `TypeError` when a block is not delayed, and whatever the function raises."""
-    dask = _dask()
+    Only the function and the sums travel. Raises `TypeError` when a block is not delayed, `RuntimeError` when blocks were lost, and
+    whatever the function raises, with a note that says in which block."""
+    dask, blocks = _dask(), list(map(_checked_block, blocks))
     bound, expect, add_up = dask.delayed(function, traverse=False), dask.delayed(_expect), dask.delayed(_add_up)
-    sums = [expect(bound, _checked_block(block)) for block in blocks]
+    sums = [expect(bound, block, number) for number, block in enumerate(blocks)]
     while len(sums) > 1:
         sums = [add_up(sums[i:i + _FAN_IN]) for i in range(0, len(sums), _FAN_IN)]
-    return [total for total in dask.compute(*sums) if total is not None]
+    try:
+        return [total for total in dask.compute(*sums) if total is not None]
+    except Exception as error:
+        if any(map(_is_lost, blocks)):
+            raise RuntimeError("blocks were lost: the client that loaded them is closed, or a worker died with rows that had been sent to it. "
+                               "Load them again, by partitions(X)") from error
+        raise
 
-# %% ../nbs/41_distributed.ipynb #0c2d9b35
-def _expect(function, block):
+# %% ../nbs/41_distributed.ipynb #359e6c5f
+def _expect(function, block, number):
     "What the function makes of a block; None where it has no rows."
-    with _Single():
-        return None if _is_empty(block) else function(block)
+    try:
+        with _Single():
+            return None if _is_empty(block) else function(block)
+    except Exception as error:
+        error.add_note(f"(in block {number}, counted from 0)")
+        raise
 
 def _add_up(sums):
     "The sum of those that are not None; None where there are none."
@@ -146,13 +168,18 @@ def _is_empty(block):
     return getattr(block[0] if isinstance(block, tuple) else block, "shape", (1,))[:1] == (0,)
 
 def _checked_block(block):
-    "The block, or a tuple of a number and the block, or an error where it would have to be sent."
+    "The block, or a tuple of a number and the block, or an error where it is not delayed."
     if not _is_delayed(block[-1] if isinstance(block, tuple) and block else block):
-        raise TypeError(f"blocks holds an object of type {type(block).__name__} that lies in this process, and would be sent out in each "
-                        "pass: give partitions(X) as data")
+        raise TypeError(f"blocks holds an object of type {type(block).__name__} that is not delayed, and would be sent out in each pass: "
+                        "give partitions(X) as data")
     return block
 
-# %% ../nbs/41_distributed.ipynb #a8a5c3fa
+def _is_lost(block):
+    "Whether a block had been loaded, and is nowhere any more."
+    parts = (block[-1] if isinstance(block, tuple) else block).dask
+    return any(getattr(part, "status", None) in ("cancelled", "lost") for part in parts.values())
+
+# %% ../nbs/41_distributed.ipynb #7df0f155
 _opened_in_memory = _opened.dispatch(object)
 
 def _is_collection(X):
@@ -162,14 +189,15 @@ def _is_collection(X):
 @_opened.register(object)
 def _opened_anything(X, settings, extra):
     "Chunks of rows where they are, and other things as before."
+    if isinstance(X, (list, tuple)) and len(X) and all(map(_is_collection, X)):
+        return _opened_partitions(partitions(X), settings, extra)
     if not _is_collection(X):
         return _opened_in_memory(X, settings, extra)
     if settings._cuts:
         raise ValueError("X is a Dask collection, whose chunks may cut a series in two: give partitions([...]) of delayed pairs (rows, lengths)")
     table = _Stream(settings, partitions(X, extra), cluster_map)
     if all(isinstance(name, str) for name in getattr(X, "columns", [0])):
-        table.seen = replace(table.seen, names=tuple(X.columns))
-        table._name(settings)
+        settings.feature_names_in_ = np.array(X.columns, dtype=object)
     return table
 
 @_opened.register(_Partitions)
@@ -178,3 +206,40 @@ def _opened_partitions(X, settings, extra):
     if any(given is not None for given in (extra if isinstance(extra, tuple) else (extra,))):
         raise ValueError("X is made of delayed blocks: let them be pairs (rows, sample_weight), or (rows, lengths), in place of a second argument")
     return _Stream(settings, X, X.mapper)
+
+# %% ../nbs/41_distributed.ipynb #9df6b318
+def _where_they_are(X, cuts):
+    "In code, how to have labels made where the rows are."
+    if cuts:
+        return "dask.delayed(model.predict)(rows, lengths) for each delayed pair"
+    if isinstance(X, _Partitions):
+        return "dask.delayed(model.predict)(block) for each block of X()"
+    if hasattr(type(X), "map_blocks"):
+        return "X.map_blocks(model.predict, drop_axis=1, dtype=int)"
+    return "X.map_partitions(model.predict, meta=np.empty(0, int))" if hasattr(type(X), "map_partitions") else "dask.delayed(model.predict)(X)"
+
+def _check_here(X, cuts, first=""):
+    "Raise where the rows are elsewhere, and would all have to come."
+    if _is_collection(X) or isinstance(X, _Partitions):
+        what = "made of delayed blocks" if isinstance(X, _Partitions) else f"a Dask {type(X).__name__}"
+        raise TypeError(f"X is {what}, and all of its rows would be brought here: {first}have each part worked on where it is, for labels "
+                        f"by {_where_they_are(X, cuts)}; partial_fit takes one part at a time, in memory")
+
+# %% ../nbs/41_distributed.ipynb #a24ee0f8
+_numbers_in_memory = _Reading._numbers
+
+@_method_of(_Reading)
+def _numbers(self, X, **settings):
+    "Rows in memory, checked."
+    _check_here(X, self._cuts)
+    return _numbers_in_memory(self, X, **settings)
+
+def _after_fit(before):
+    "The method `fit_predict`, for rows in memory."
+    @wraps(before)
+    def fit_predict(self, X, *args, **kwargs):
+        _check_here(X, self._cuts, "call fit, and then ")
+        return before(self, X, *args, **kwargs)
+    return fit_predict
+
+_Fitting.fit_predict, _ChainFit.fit_predict = map(_after_fit, (_Fitting.fit_predict, _ChainFit.fit_predict))

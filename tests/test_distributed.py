@@ -3,13 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import reduce
 from operator import add
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from strict import equal, no_warnings  # noqa: F401
+from strict import equal, no_warnings, quiet  # noqa: F401
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from emlit.chains import GaussianHMM, PoissonHMM
@@ -55,8 +56,10 @@ def start(kind="full"):
 @pytest.fixture(scope="module")
 def cluster():
     "Two workers in processes of their own."
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as cluster:
-        yield cluster
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50)
+    yield cluster
+    with suppress(KeyError):                                            # at the end of closing, Dask may miss a worker that was killed
+        cluster.close()
 
 
 @pytest.fixture
@@ -155,9 +158,31 @@ def test_sample_weight():
     assert unknown.weight == pytest.approx(weights[weights > 1].sum(), rel=1e-12)
     with pytest.raises(ValueError, match="sample_weight has 6 chunks and X has 4"):
         partitions(X[X[:, 0] > -99], w)
-    for wrong in (weights, X):
-        with pytest.raises(TypeError, match="sample_weight must be a Dask array"):
+    with pytest.raises(ValueError, match="sample_weight has 6200 entries and X has 6201 rows"):
+        partitions(X, w[1:])
+    for wrong, words in ((weights, "not ndarray of float64"), (X, r"not Array of float64, shape \(6201, 4\)"), (w.astype(complex), "not Array of complex128"),
+                         (w.astype(str), "not Array of <U"), (dask.delayed(weights), "not Delayed"), ([1.], "not a list of float")):
+        with pytest.raises(TypeError, match="sample_weight must be a Dask array .* of real numbers, " + words):
             partitions(X, wrong)
+
+
+def test_weights_of_tables():
+    "A Series whose labels are no row numbers any more, as a filter leaves them, becomes an array."
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(ROWS, columns=list("abcd")).assign(w=np.random.default_rng(1).uniform(0, 2, len(ROWS)))
+    frame, some = dd.from_pandas(table, npartitions=3), table[table.a > 0]
+    data = partitions(frame[frame.a > 0][list("abcd")], frame[frame.a > 0].w)
+    assert {type(part) for block in dask.compute(*data()) for part in block} == {np.ndarray}
+    found = e_step(FULL, start(), data, mapper=cluster_map)
+    equal(found.log_likelihood, e_step(FULL, start(), (some[list("abcd")].to_numpy(), some.w.to_numpy())).log_likelihood, rtol=1e-12)
+
+
+def test_chunk_without_weight():
+    "A chunk whose rows all have weight 0 counts for nothing."
+    weights = np.where(np.arange(len(ROWS)) < 2000, 0., 1.)
+    X, w = dask.array.from_array(ROWS, chunks=(1000, D)), dask.array.from_array(weights, chunks=500)
+    same_estimates(estimator().fit(X, sample_weight=w), estimator().fit(ROWS[2000:]))
 
 
 def test_loaded_once():
@@ -205,7 +230,7 @@ def test_tables_and_chains_as_estimators():
         GaussianMixture(2).fit(blocks, sample_weight=np.ones(len(ROWS)))
     with pytest.raises(ValueError, match="in place of a second argument"):
         GaussianHMM(2).fit(blocks, lengths=[len(ROWS)])
-    with pytest.raises(TypeError, match="Delayed objects of unspecified length"):
+    with pytest.raises(TypeError, match="returned one Delayed: it must"):
         GaussianMixture(2).fit(dask.delayed(ROWS))
     class Wrapped:
         "Such as xarray's: numbers in memory that could be Dask's."
@@ -217,6 +242,95 @@ def test_tables_and_chains_as_estimators():
         GaussianMixture(2).fit(dask.array.ones((1, 2)))
 
 
+def test_list_of_delayed_blocks():
+    "`fit` takes a list of delayed blocks as it takes `partitions` of it; a list of lists is rows in memory."
+    same_estimates(estimator().fit(delayed_blocks()), estimator().fit(ROWS))
+    equal(GaussianMixture(1).fit(ROWS.tolist()).means_[0], ROWS.mean(axis=0))
+    with pytest.raises(ValueError, match="in place of a second argument"):
+        estimator().fit(delayed_blocks(), sample_weight=np.ones(len(ROWS)))
+    with pytest.raises(TypeError, match="not a list of Array"):
+        estimator().fit([dask.array.ones((3, D))])
+
+
+class Counts:
+    "A fitted estimator of rows that are counts, and the same rows in each kind of collection."
+    def __init__(self):
+        pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+        self.rows = np.random.default_rng(0).poisson([2., 9.], size=(60, 2))
+        self.array = dask.array.from_array(self.rows, chunks=(25, 2))
+        self.narrow = dask.array.from_array(self.rows, chunks=(25, 1))
+        self.frame = dd.from_pandas(pd.DataFrame(self.rows, columns=["a", "b"]), npartitions=3)
+        self.delayed = dask.delayed(self.rows)
+        self.blocks = partitions([self.delayed])
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("array", "X is a Dask Array"), ("narrow", "X is a Dask Array"), ("frame", "X is a Dask DataFrame"), ("delayed", "X is a Dask Delayed"),
+    ("blocks", "X is made of delayed blocks")])
+def test_rows_are_not_pulled(kind, words):
+    "Whatever would bring all rows here is refused before it does, and the code in the message does what was wanted."
+    data = Counts()
+    X, model = getattr(data, kind), Mixture(2, random_state=0).fit(data.rows)
+    for name in ("predict", "predict_proba", "score", "score_samples", "aic", "bic", "icl"):
+        with pytest.raises(TypeError, match=words + ".*all of its rows would be brought here: have each part") as told:
+            getattr(model, name)(X)
+    with pytest.raises(TypeError, match="partial_fit takes one"):
+        model.partial_fit(X)
+    code = str(told.value).split("for labels by ")[1].split(";")[0]
+    if kind == "blocks":
+        assert code == "dask.delayed(model.predict)(block) for each block of X()"
+        code = "dask.delayed(model.predict)(*X())"
+    found = eval(code, {"X": X, "model": Mixture(2, random_state=0).fit(data.frame.compute()) if kind == "frame" else model, "np": np, "dask": dask})
+    np.testing.assert_array_equal(found.compute(), model.predict(data.rows), strict=True)
+
+
+def test_fit_predict_is_refused_before_the_fit():
+    "Not after a night of fitting; and a chain is told of pairs."
+    data, model = Counts(), Mixture(2)
+    for X in (data.array, data.frame, data.blocks):
+        with pytest.raises(TypeError, match="call fit, and then have each part"):
+            model.fit_predict(X)
+    assert not hasattr(model, "weights_")
+    chain = PoissonHMM(2, random_state=0)
+    for X in (data.array, data.blocks):
+        with pytest.raises(TypeError, match=r"call fit.*dask.delayed\(model.predict\)\(rows, lengths\) for each delayed pair"):
+            chain.fit_predict(X, lengths=[60])
+    assert not hasattr(chain, "lambdas_")
+    with pytest.raises(TypeError, match="for each delayed pair"):
+        chain.fit(data.rows).predict(data.array)
+    np.testing.assert_array_equal(model.set_params(random_state=0).fit_predict(X=data.rows), model.predict(data.rows))
+    np.testing.assert_array_equal(chain.fit_predict(data.rows, lengths=[60]), chain.predict(data.rows, lengths=[60]))
+
+
+def test_predict_needs_no_dask():
+    "Rows in memory are predicted without importing it."
+    code = ("import sys, numpy as np, emlit; X = np.arange(9.)[:, None]; "
+            "emlit.GaussianMixture(1).fit(X).predict(X); emlit.GaussianMixture(1).fit_predict(X); assert 'dask' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("make, settings", [
+    *((GaussianMixture, {"covariance_type": kind, **more}) for kind in GAUSSIANS for more in ({}, {"prior": "conjugate"})),
+    *((Mixture, {"family": family}) for family in ("poisson", "bernoulli")), (PoissonHMM, {}), (GaussianHMM, {})])
+@pytest.mark.parametrize("holes", [False, True])
+def test_no_rows_travel_with_the_function(make, settings, holes, monkeypatch):
+    "What is sent out in a fit is as large with ten times the rows, to a few digits of a number, and small."
+    from cloudpickle import dumps
+    sizes, rounds = [], "n_iter" if make in (PoissonHMM, GaussianHMM) else "max_iter"
+    def spy(function, blocks):
+        sizes.append(len(dumps(function)))
+        return cluster_map(function, blocks)
+    monkeypatch.setattr("emlit.distributed.cluster_map", spy)
+    most = []
+    for n in (400, 4000):
+        rows = np.random.default_rng(0).integers(0, 2, size=(n, 3)).astype(float)
+        if holes and make in (GaussianMixture, GaussianHMM):
+            rows[np.random.default_rng(1).random((n, 3)) < .1] = np.nan
+        quiet(lambda: make(2, random_state=0, **{rounds: 2}, **settings).fit([dask.delayed(part) for part in np.array_split(rows, 3)]))
+        most.append(max(sizes))
+    assert most[1] - most[0] < 100 and most[0] < 6000
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 
@@ -226,10 +340,11 @@ def test_tables_and_chains_as_estimators():
     (lambda: dask.array.from_array(np.array([["a"]], dtype=object), chunks=1), TypeError, "X holds object"),
     (lambda: dask.array.ones((2, 2), dtype=complex), TypeError, "X holds complex128"),
     (lambda: np.ones((2, 2)), TypeError, "X must be a Dask array.* not ndarray"),
-    (lambda: [np.ones((2, 2))], TypeError, "X must be a Dask array.* not list"),
+    (lambda: [np.ones((2, 2))], TypeError, "X must be a Dask array.* not a list of ndarray"),
     (lambda: [], TypeError, "not list"),
     (lambda: dask.delayed(np.ones)((2, 2)), TypeError, "not Delayed"),
     (lambda: dask.bag.from_sequence([1]), TypeError, r"not Bag.* a Bag as X.map_partitions\(make_block\)"),
+    (lambda: [dask.array.ones((2, 2))], TypeError, "not a list of Array"),
 ])
 def test_wrong_data(make, error, words):
     "What cannot be rows is refused at once."
@@ -241,6 +356,14 @@ def test_blocks_that_lie_here():
     "Blocks of this process would be sent in each pass."
     with pytest.raises(TypeError, match=r"blocks holds an object of type ndarray.*partitions\(X\)"):
         e_step(FULL, start(), in_blocks(ROWS, 1000), mapper=cluster_map)
+
+
+def test_which_block():
+    "An error in a task has a note that says in which block."
+    rows = [np.ones((3, 1)), np.ones((0, 1)), np.full((3, 1), -1.), np.ones((3, 1))]
+    with pytest.raises(ValueError, match="X holds -1 in column 0") as told:
+        e_step(MixtureModel(Poisson()), (np.ones(1), np.ones((1, 1))), partitions(list(map(dask.delayed, rows))), mapper=cluster_map)
+    assert told.value.__notes__ == ["(in block 2, counted from 0)"]
 
 
 def test_no_rows_at_all():
@@ -446,8 +569,50 @@ def test_errors_come_home(client):
     "What a model has to say about rows on a worker is said here."
     def with_nan():
         return np.full((5, D), np.nan)
-    with pytest.raises(ValueError, match="X holds nan in column 0"):
-        e_step(FULL, start(), partitions([dask.delayed(with_nan)(), *delayed_blocks()]), mapper=cluster_map)
+    with pytest.raises(ValueError, match="X holds nan in column 0") as told:
+        e_step(FULL, start(), partitions([*delayed_blocks(), dask.delayed(with_nan)()]), mapper=cluster_map)
+    assert told.value.__notes__ == ["(in block 10, counted from 0)"]
+
+
+def test_lost_blocks(cluster):
+    "Blocks of a client that was closed, and rows that were sent to a worker that died: an error in words. Others are made again."
+    with distributed.Client(cluster) as first:
+        data = partitions(delayed_blocks())
+        sums = e_step(FULL, start(), data, mapper=cluster_map)
+    with pytest.raises(RuntimeError, match=r"blocks were lost: the client.*by partitions\(X\)"):
+        e_step(FULL, start(), data, mapper=cluster_map)                 # in this process
+    with distributed.Client(cluster) as client:
+        with pytest.raises(RuntimeError, match="blocks were lost"):
+            estimator().fit(data)
+        sent, made_there = partitions([dask.delayed(client.scatter(ROWS))]), partitions(delayed_blocks())
+        assert e_step(FULL, start(), sent, mapper=cluster_map).weight == len(ROWS)
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="blocks were lost"):
+            e_step(FULL, start(), sent, mapper=cluster_map)
+        client.wait_for_workers(2, timeout=30)
+        assert e_step(FULL, start(), made_there, mapper=cluster_map).log_likelihood == sums.log_likelihood
+    assert first.status == "closed"
+
+
+def test_closed_in_the_middle(cluster):
+    "A client that is closed between two rounds."
+    client = distributed.Client(cluster)
+    def close(step):
+        if step.iteration == 1:
+            client.close()
+    with pytest.raises(RuntimeError, match="blocks were lost"):
+        em(FULL, start(), partitions(delayed_blocks()), mapper=cluster_map, callbacks=[close])
+
+
+def test_threads_and_nested_fits(client):
+    "`n_jobs`, and fits in threads side by side, change no digit."
+    import joblib
+    X = dask.array.from_array(ROWS, chunks=(2000, D))
+    alone = estimator().fit(X)
+    same_estimates(estimator(n_jobs=2).fit(X), alone)
+    for fitted in joblib.Parallel(2, backend="threading")(joblib.delayed(estimator().fit)(X) for _ in range(2)):
+        same_estimates(fitted, alone)
 
 
 def test_with_checkpoint_and_accelerator(client, tmp_path):
