@@ -10,7 +10,7 @@ import sklearn.mixture
 
 import emlit
 from benchmarks.harness import in_turns, ratio
-from benchmarks.peers import peers, problem, timed
+from benchmarks.peers import iteration, peers, problem, timed
 
 # N, D, K, covariance type, and how many times as fast as scikit-learn and oneDAL an iteration should be
 ITERATIONS = [(100_000, 2, 8, "full", 28, 1.4), (100_000, 8, 8, "full", 28, 1.5), (200_000, 4, 32, "full", 45, 2.0),
@@ -118,12 +118,10 @@ def by_size(n, d=8, k=8):
         for a in range(0, n, size):
             mapped[a:a + size] = data["X"]
         mapped.flush()
-        seconds = {}
-        for name, X in {"in memory": np.array(mapped), "mapped": np.load(path, mmap_mode="r")}.items():
-            run = peers(data | {"X": X})["emlit"]
-            m = iterations_for(run, 0.5)
-            seconds[name] = in_turns({name: lambda: (run(1 + m)[0] - run(1)[0]) / m}, 3)[0][name].min()
-    return {"N": n, "D": d, "K": k, "seconds": {name: float(s) for name, s in seconds.items()}}
+        m = int(np.clip(10_000_000 // n, 5, 200))
+        runners = {name: lambda X=X: iteration(data, X, m, n_jobs=-1) for name, X in {"in memory": np.array(mapped), "mapped": np.load(path, mmap_mode="r")}.items()}
+        seconds = in_turns(runners, 3)[0]
+    return {"N": n, "D": d, "K": k, "seconds": {name: float(s.min()) for name, s in seconds.items()}}
 
 
 def show(row):

@@ -10,7 +10,7 @@ import numpy as np
 
 import emlit
 from benchmarks.harness import in_turns, ratio, wait_until_idle
-from benchmarks.peers import ROOT, problem, timed
+from benchmarks.peers import ROOT, estimator, iteration, problem, timed
 from emlit.em import e_step, in_blocks
 
 N, D, K, JOBS, ROUNDS = 1_000_000, 8, 8, 2, 5
@@ -18,19 +18,6 @@ BLOCKS = [2, 8, 32]                                                    # in how 
 SPARK = {"iterations": 5, "memory": "4g", "seeds": 1}
 FILE_ROWS, FILE_ITERATIONS = 10_000_000, 4
 CURVE, GENERATED = [100_000, 1_000_000, 10_000_000], 100_000_000
-
-
-def estimator(start, iterations, **settings):
-    "One that takes so many iterations from the start of a problem."
-    return emlit.GaussianMixture(len(start["weights"]), tol=0, reg_covar=0, max_iter=iterations, weights_init=start["weights"], means_init=start["means"],
-                                 precisions_init=np.linalg.inv(start["covariances"]), **settings)
-
-
-def seconds_of(start, X, iterations, **settings):
-    "Seconds of an iteration: the time of a fit of 1 + m of them less that of a fit of one, over m."
-    def fit(rounds):
-        return timed(lambda: estimator(start, rounds, **settings).fit(X))[0]
-    return (fit(1 + iterations) - fit(1)) / iterations
 
 
 # ---- Dask ----------------------------------------------------------------------------------------
@@ -66,11 +53,11 @@ def dask(n=N, rounds=ROUNDS, iterations=10):
                 edges = np.linspace(0, size, b + 1).astype(int)
                 data[name] = partitions([delayed(rows_of)(str(path), *edge) for edge in zip(edges, edges[1:])])
                 wait(list(data[name].blocks))
-        runners = {"in process, 2 threads": lambda: seconds_of(start, X, iterations, n_jobs=JOBS),
-                   "in process, 1 thread": lambda: seconds_of(start, X, iterations)}
+        runners = {"in process, 2 threads": lambda: iteration(start, X, iterations, n_jobs=JOBS),
+                   "in process, 1 thread": lambda: iteration(start, X, iterations)}
         for name, blocks in data.items():
             empty = name.endswith("rows")
-            runners[name] = (lambda blocks=blocks: passes(start, blocks, iterations)) if empty else (lambda blocks=blocks: seconds_of(start, blocks, iterations))
+            runners[name] = (lambda blocks=blocks: passes(start, blocks, iterations)) if empty else (lambda blocks=blocks: iteration(start, blocks, iterations))
         seconds, disturbed = in_turns(runners, rounds)
     return {"N": n, "D": D, "K": K, "ms": {name: 1e3 * float(np.median(s)) for name, s in seconds.items()},
             "ratio": {name: ratio(s, seconds["in process, 2 threads"]) for name, s in seconds.items() if not name.endswith("rows")},
@@ -151,7 +138,7 @@ def spark(n=N, rounds=3):
     start, m = problem(n, D, K, "full"), SPARK["iterations"]
     X, theirs = start["X"], Spark(start["X"], K)
     theirs(2)                                                          # what Java compiles on the way
-    runners = {"Spark": lambda: (theirs(1 + m)["seconds"] - theirs(1)["seconds"]) / m, "emlit": lambda: seconds_of(start, X, 5 * m, n_jobs=JOBS)}
+    runners = {"Spark": lambda: (theirs(1 + m)["seconds"] - theirs(1)["seconds"]) / m, "emlit": lambda: iteration(start, X, 5 * m, n_jobs=JOBS)}
     seconds, disturbed = in_turns(runners, rounds)
     ends = []
     for seed in range(SPARK["seeds"]):
@@ -180,8 +167,8 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from benchmarks.scale import D, K, estimator, shifted
-from benchmarks.peers import problem, timed
+from benchmarks.scale import D, K, shifted
+from benchmarks.peers import estimator, problem, timed
 def memory(name):
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)).split()[1]) / 1024
 way, path, n = sys.argv[1:]
@@ -214,7 +201,7 @@ def file(n=FILE_ROWS, rounds=ROUNDS, iterations=FILE_ITERATIONS):
         path = Path(folder) / "X.npy"
         write_rows(path, start, n)
         X, mapped = np.load(path), np.load(path, mmap_mode="r")
-        runners = {"memory": lambda: seconds_of(start, X, iterations, n_jobs=JOBS), "file": lambda: seconds_of(start, mapped, iterations, n_jobs=JOBS)}
+        runners = {"memory": lambda: iteration(start, X, iterations, n_jobs=JOBS), "file": lambda: iteration(start, mapped, iterations, n_jobs=JOBS)}
         seconds, disturbed = in_turns(runners, rounds)
         del X
         peaks = [peak_memory(way, n, path) for way in ("array", "file")]
@@ -235,11 +222,11 @@ def curve(sizes=CURVE, generated=GENERATED):
             path = Path(folder) / "X.npy"
             write_rows(path, start, n)
             mapped, m = np.load(path, mmap_mode="r"), int(np.clip(20_000_000 // n, 2, 100))
-            seconds = in_turns({"file": lambda: seconds_of(start, mapped, m, n_jobs=JOBS)}, 3)[0]["file"]
+            seconds = in_turns({"file": lambda: iteration(start, mapped, m, n_jobs=JOBS)}, 3)[0]["file"]
             found.append({"N": n, "from": "file", "seconds": float(np.median(seconds)), "MB": peak_memory("file", n, path)["MB"]})
     blocks = shifted(start["X"][:100_000], generated)
     making = timed(lambda: [len(block) for block in blocks()])[0]
-    once = seconds_of(start, blocks, 1, n_jobs=JOBS)
+    once = iteration(start, blocks, 1, n_jobs=JOBS)
     return [*found, {"N": generated, "from": "function", "seconds": once, "making": making, "MB": peak_memory("function", generated)["MB"]}]
 
 
