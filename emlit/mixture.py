@@ -273,9 +273,11 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #65b4bd8f
+# %% ../nbs/16_mixture.ipynb #ae79273d
 def _check_numbers(name, values):
-    "Raise where masked values or dates would be taken for numbers."
+    "Raise where something else would be taken for numbers: masked values, dates, or a function."
+    if callable(values):
+        raise TypeError(f"{name} is a function, which only fit takes, as one that returns blocks: give the rows, one block after the other")
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values: leave out those rows, or fill the values in with {name}.filled()")
     if np.asarray(values).dtype.kind in "mM":

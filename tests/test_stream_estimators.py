@@ -573,6 +573,13 @@ def test_functions_that_give_something_else(blocks, error, words):
         GaussianMixture(2).fit(blocks)
 
 
+@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score", "score_samples", "bic", "fit_predict"])
+def test_only_fit_takes_a_function(ask):
+    "Everything else is asked block by block, and says so."
+    with pytest.raises(TypeError, match="X is a function, which only fit takes"):
+        getattr(GaussianMixture(2, random_state=0).fit(FAITHFUL), ask)(lambda: iter([FAITHFUL]))
+
+
 def test_checkpoints_of_the_other_kind(tmp_path):
     "That of a run of the driver, and that of an estimator, refuse each other in words."
     model, start = MixtureModel(Full()), (np.array([.5, .5]), FAITHFUL[[0, 1]], np.tile(np.cov(FAITHFUL.T), (2, 1, 1)))
