@@ -44,14 +44,42 @@ def symmetric(
     full = np.vstack([np.zeros((1, coefficients.shape[1])), coefficients])
     return full - full.mean(axis=0)
 
-# %% ../nbs/04_logistic.ipynb #b8b6e589
+# %% ../nbs/04_logistic.ipynb #67178fb4
 @dataclass(frozen=True)
-class _Design:
-    "The rows of a problem, and the change of coordinates in which it is solved: theta = back @ (theta for scaled columns)."
+class _Rows:
+    "Rows in memory: columns, codes of the classes, and weights above 0."
     X: np.ndarray
     y: np.ndarray
     weight: np.ndarray
     classes: int
+
+    @property
+    def n(self): return len(self.y)
+
+    @property
+    def totals(self): return np.bincount(self.y, weights=self.weight)
+
+    @property
+    def mean_weight(self): return self.weight.max() * (self.weight / self.weight.max()).mean()
+
+    def blocks(self, size):
+        "All rows, so many at a time."
+        return [(self.X[a:a + size], self.y[a:a + size], self.weight[a:a + size]) for a in range(0, self.n, size)]
+
+    def some(self, most):
+        "About so many of the rows, evenly chosen; all where they are fewer."
+        step = slice(None, None, max(self.n // most, 1))
+        return replace(self, X=self.X[step], y=self.y[step], weight=self.weight[step])
+
+    def changed(self, function):
+        "What a function makes of (X, y, weight)."
+        return _Rows(*function(self.X, self.y, self.weight), self.classes)
+
+# %% ../nbs/04_logistic.ipynb #b1dbc5c0
+@dataclass(frozen=True)
+class _Design:
+    "The rows of a problem, and the change of coordinates in which it is solved: theta = back @ (theta for scaled columns)."
+    rows: _Rows
     intercept: bool
     centre: np.ndarray # subtracted from the columns of X
     scale: np.ndarray  # divides the columns, that of the constant included
@@ -59,31 +87,31 @@ class _Design:
     mapper: Callable = map
 
     def blocks(self):
-        "Slices that cut the rows into blocks of about a megabyte."
-        n, size = len(self.y), max(2**17 // (len(self.scale) * max(self.classes - 1, 1)), 256)
-        return [slice(a, min(a + size, n)) for a in range(0, n, size)]
+        "The rows in blocks (X, y, weight) of about a megabyte."
+        return self.rows.blocks(max(2**17 // (len(self.scale) * max(self.rows.classes - 1, 1)), 256))
 
-    def columns(self, rows=slice(None)):
-        "Some rows, centred and scaled, with the constant in front."
-        Z = (self.X[rows] - self.centre) / self.scale[int(self.intercept):]
+    def columns(self, X):
+        "Columns centred and scaled, with the constant in front."
+        Z = (X - self.centre) / self.scale[int(self.intercept):]
         return np.hstack([np.ones((len(Z), int(self.intercept))), Z])
 
-# %% ../nbs/04_logistic.ipynb #04ce50da
-def _scaled(X, y, weight, intercept, names=None, mapper=map):
+# %% ../nbs/04_logistic.ipynb #0226b4e2
+def _scaled(rows, intercept, names=None, mapper=map):
     "The problem with columns of mean about 0 and spread about 1, judged by at most some 4000 of the rows."
-    k, some = int(intercept), X[::max(len(X) // 4096, 1)].astype(np.float64)
+    k, some = int(intercept), rows.some(4096).X.astype(np.float64)
     centre = some.mean(axis=0) * intercept
     with np.errstate(over="ignore"):
         spread = np.sqrt(((some - centre)**2).mean(axis=0))
-    for j in np.flatnonzero(~((spread > 1e-140) & (spread < 1e140))):
-        spread[j] = np.abs(X[:, j] - centre[j]).max() or 1
+    if (odd := ~((spread > 1e-140) & (spread < 1e140))).any():
+        reach = np.max([abs(X - centre).max(axis=0) for X, _, _ in rows.blocks(4096)], axis=0)
+        spread = np.where(odd, np.where(reach > 0, reach, 1), spread)
     if not ((spread > 1e-140) & (spread < 1e140)).all():
         j = int(np.argmax(abs(np.log(spread))))
         raise ValueError(f"{_name(j, names)} varies by {spread[j]:.3g}, too far from 1 for the arithmetic: rescale it")
     centre[abs(centre) <= spread] = 0
     scale, back = np.r_[np.ones(k), spread], np.diag(1 / np.r_[np.ones(k), spread])
     if intercept: back[0, 1:] = -centre / spread
-    return _Design(X, y, weight, int(y.max()) + 1, bool(intercept), centre, scale, back, mapper)
+    return _Design(rows, bool(intercept), centre, scale, back, mapper)
 
 def _name(j, names):
     return f"column {j}" if names is None else str(names[j])
@@ -92,9 +120,9 @@ def _check_settings(p, tol, max_iter, names):
     if not (0 < tol < np.inf and max_iter >= 1 and (names is None or len(names) == p)):
         raise ValueError(f"need tol > 0, max_iter >= 1 and a name for each of the {p} columns, got {tol=}, {max_iter=}, {names=}")
 
-# %% ../nbs/04_logistic.ipynb #7ad78883
+# %% ../nbs/04_logistic.ipynb #f43b5517
 def _check(X, y, weight, fit_intercept):
-    "X as a float table, y as codes, weights as floats; rows of weight 0 are left out."
+    "`_Rows` with X as a float table, y as codes, weights as floats; rows of weight 0 are left out."
     X, y = np.asarray(X), np.asarray(y)
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     if X.ndim != 2 or y.shape != X.shape[:1] or X.shape[1] + bool(fit_intercept) == 0 or len(y) == 0:
@@ -112,9 +140,9 @@ def _check(X, y, weight, fit_intercept):
     if len(counts) < 2 or not counts.all():
         raise ValueError(f"every class must occur, and at least two, got weights {counts.tolist()}; "
                          "drop classes that do not occur and code the others 0, 1, ...")
-    return (X, y, weight) if used.all() else (X[used], y[used], weight[used])
+    return _Rows(*((X, y, weight) if used.all() else (X[used], y[used], weight[used])), len(counts))
 
-# %% ../nbs/04_logistic.ipynb #e806d3eb
+# %% ../nbs/04_logistic.ipynb #01e49690
 def _margins(Z, y, b):
     "Log-odds that direction b gives the class of each row against each other class, shape (n, classes)."
     eta = np.hstack([np.zeros((len(y), 1)), Z @ b.T])
@@ -126,7 +154,7 @@ def _inequalities(Z, y, rivals, classes):
     "The margins of these rows against these rival classes, as vectors that multiply b."
     A, i = np.zeros((len(Z), classes, Z.shape[1])), np.arange(len(Z))
     A[i, y], A[i, rivals] = Z, -Z
-    return A[:, 1:].reshape(len(Z), -1)
+    return A[:, 1:].reshape(len(Z), (classes - 1) * Z.shape[1])
 
 def _solve_program(A, mean, cost):
     "Solve (4.12). Returns b, or None where no b satisfies it."
@@ -136,25 +164,38 @@ def _solve_program(A, mean, cost):
     if done.status: raise ArithmeticError(f"the linear program that looks for separation found no answer: {done.message}")
     return done.x[:len(cost)] - done.x[len(cost):]
 
-# %% ../nbs/04_logistic.ipynb #2d7ee1a0
-def _separating(design):
-    "The direction of `separation` for a design."
-    Z, y, classes, n = design.columns(), design.y, design.classes, len(design.y)
-    Z /= np.abs(Z).max(axis=1, keepdims=True).clip(1e-300)
-    mean = ((classes * np.eye(classes)[y] - 1).T @ Z)[1:].ravel() / n
-    cost = np.tile(np.r_[np.zeros(int(design.intercept)), np.ones(design.X.shape[1])], classes - 1)
-    if abs(mean).max() < 1e-13: return None
-    few = np.arange(0, n, max(n // (20 * len(mean)), 1))
-    A = np.vstack([_inequalities(Z[few], y[few], (y[few] + j) % classes, classes) for j in range(1, classes)])
-    while (b := _solve_program(A, mean, cost)) is not None:
-        b = b.reshape(classes - 1, -1)
+# %% ../nbs/04_logistic.ipynb #2d3d7b39
+def _objections(design, b, most):
+    "The inequalities of the rows that speak most against b, at most so many."
+    found, A = [np.zeros(0)], [np.zeros((0, b.size))]
+    for X, y, _ in design.blocks():
+        Z = _of_size_1(design.columns(X))
         margins = _margins(Z, y, b)
         rows, rivals = np.nonzero(margins < -1e-8 * np.abs(b).sum())
-        if not len(rows):
+        worst = np.argsort(margins[rows, rivals])[:most]
+        rows, rivals = rows[worst], rivals[worst]
+        found.append(margins[rows, rivals])
+        A.append(_inequalities(Z[rows], y[rows], rivals, design.rows.classes))
+    return np.vstack(A)[np.argsort(np.concatenate(found))[:most]]
+
+def _of_size_1(Z):
+    return Z / np.abs(Z).max(axis=1, keepdims=True).clip(1e-300)
+
+# %% ../nbs/04_logistic.ipynb #100bd998
+def _separating(design):
+    "The direction of `separation` for a design."
+    C, k = design.rows.classes, int(design.intercept)
+    mean = sum(((C * np.eye(C)[y] - 1).T @ _of_size_1(design.columns(X)))[1:].ravel() for X, y, _ in design.blocks()) / design.rows.n
+    if abs(mean).max() < 1e-13: return None
+    most, cost = 20 * len(mean), np.tile(np.r_[np.zeros(k), np.ones(len(design.centre))], C - 1)
+    few = design.rows.some(most)
+    A = np.vstack([_inequalities(_of_size_1(design.columns(few.X)), few.y, (few.y + j) % C, C) for j in range(1, C)])
+    while (b := _solve_program(A, mean, cost)) is not None:
+        b = b.reshape(C - 1, -1)
+        if not len(worst := _objections(design, b, most)):
             b = b @ design.back.T
-            return b / np.abs(b[:, int(design.intercept):]).max()
-        worst = np.argsort(margins[rows, rivals])[:20 * len(mean)]
-        A = np.vstack([A, _inequalities(Z[rows[worst]], y[rows[worst]], rivals[worst], classes)])
+            return b / np.abs(b[:, k:]).max()
+        A = np.vstack([A, worst])
 
 def separation(
     X:np.ndarray, # Columns, shape (n, p)
@@ -166,9 +207,9 @@ def separation(
 
     By a linear program, equation (4.12) of the chapter, to about eight digits. The largest entry, constant aside, is 1 in size.
     Albert and Anderson, Biometrika 71 (1984); Konis, thesis, Oxford (2007). Raises `ValueError` when the arguments do not fit."""
-    return _separating(_scaled(*_check(X, y, weight, fit_intercept), fit_intercept))
+    return _separating(_scaled(_check(X, y, weight, fit_intercept), fit_intercept))
 
-# %% ../nbs/04_logistic.ipynb #d6f227bf
+# %% ../nbs/04_logistic.ipynb #0be65aca
 class SeparationError(ValueError):
     """The maximum likelihood estimate does not exist; `direction` is where the likelihood rises for ever, as in `separation`."""
     def __init__(self, message, direction):
@@ -180,8 +221,8 @@ def _refuse_separated(design, direction, names):
     k, gain = int(design.intercept), 0
     size = np.abs(direction[:, k:] * design.scale[k:])
     least = 1e-6 * size.max()
-    for rows in design.blocks():
-        margins = _margins(np.hstack([np.ones((len(design.y[rows]), k)), design.X[rows]]), design.y[rows], direction)
+    for X, y, _ in design.blocks():
+        margins = _margins(np.hstack([np.ones((len(y), k)), X]), y, direction)
         gain += (np.where(margins < np.inf, margins, 0).max(axis=1) > least).sum()
     words = []
     for code, b in enumerate(direction[:, k:], 1):
@@ -189,26 +230,31 @@ def _refuse_separated(design, direction, names):
         terms = " ".join(f"{b[j]:+.4g} * {_name(j, names)}" for j in big[:8]) + (" ..." if len(big) > 8 else "")
         words += [f"class {code} against class 0 along {terms}"] if len(big) else []
     raise SeparationError(
-        f"no maximum likelihood estimate exists: the classes are separated, {'; '.join(words)} ({gain} of {len(design.y)} rows "
+        f"no maximum likelihood estimate exists: the classes are separated, {'; '.join(words)} ({gain} of {design.rows.n} rows "
         "gain, none loses), so these coefficients would grow without limit. Leave the columns out or merge "
         "them, gather rows that overlap, or use a penalty", direction)
 
-# %% ../nbs/04_logistic.ipynb #b86a35d7
+# %% ../nbs/04_logistic.ipynb #57e31ec5
 def _orthogonal(design, names):
     "The problem in perpendicular columns. Raises a `ValueError` that names columns which depend on others."
-    n, d = len(design.y), len(design.scale)
-    Q, R, order = qr(design.columns(), mode="economic", pivoting=True)
+    n, d = design.rows.n, len(design.scale)
+    R = np.zeros((0, d))
+    for X, _, _ in design.blocks():
+        R = np.linalg.qr(np.vstack([R, design.columns(X)]), mode="r")
+    _, R, order = qr(R, mode="economic", pivoting=True)
     size = np.abs(R.diagonal())
     rank = int((size > max(n, d) * np.finfo(np.float64).eps * size[0]).sum())
     if rank < d:
-        labels = ["the constant"] * design.intercept + [_name(j, names) for j in range(design.X.shape[1])]
+        labels = ["the constant"] * design.intercept + [_name(j, names) for j in range(len(design.centre))]
         share = solve_triangular(R[:rank, :rank], R[:rank, rank])
         others = sorted(order[:rank][np.abs(share) > 1e-8 * max(np.abs(share).max(), 1e-8)])
         source = " and ".join(labels[j] for j in others)
         raise ValueError(f"X has only {rank} independent columns of {d}, from {n} rows: {labels[order[rank]]} is "
                          f"{'determined by ' + source if source else 'zero everywhere'}; leave one of them out")
-    back = design.back[:, order] @ solve_triangular(R, np.sqrt(n) * np.eye(d))
-    return replace(design, X=np.sqrt(n) * Q, intercept=False, centre=np.zeros(d), scale=np.ones(d), back=back)
+    R /= np.sqrt(n)
+    turned = design.rows.changed(lambda X, y, w: (solve_triangular(R, design.columns(X)[:, order].T, trans="T").T, y, w))
+    back = design.back[:, order] @ solve_triangular(R, np.eye(d))
+    return replace(design, rows=turned, intercept=False, centre=np.zeros(d), scale=np.ones(d), back=back)
 
 # %% ../nbs/04_logistic.ipynb #5368a95a
 def _binary_rows(eta, y, weight):
@@ -238,7 +284,7 @@ def _softmax_rows(eta, y, weight):
     residual[own], P[own] = P.sum(axis=0), mine / total
     return log_likelihood, weight * residual[1:], np.sqrt(weight) * P, -rival.max(), (weight * P.min(axis=0)**2).min()
 
-# %% ../nbs/04_logistic.ipynb #5f01b83b
+# %% ../nbs/04_logistic.ipynb #4fd71816
 class _Point(NamedTuple):
     "What the data say about one theta (for scaled columns). `least` is the smallest weight of a pair of classes in a row."
     theta: np.ndarray
@@ -248,13 +294,13 @@ class _Point(NamedTuple):
     margin: float
     least: float
 
-def _block(design, theta, full, rows):
+def _block(design, theta, full, block):
     "The contributions of some rows, columns not yet scaled."
-    Z, k = design.X[rows], int(design.intercept)
+    (Z, y, weight), k = block, int(design.intercept)
     if Z.dtype != np.float64 or design.centre.any(): Z = Z - design.centre
     eta = (theta / design.scale)[:, k:] @ Z.T + (theta[:, :1] if k else 0)
-    terms = _binary_rows if design.classes == 2 else _softmax_rows
-    log_likelihood, residual, roots, margin, least = terms(eta, design.y[rows], design.weight[rows])
+    terms = _binary_rows if design.rows.classes == 2 else _softmax_rows
+    log_likelihood, residual, roots, margin, least = terms(eta, y, weight)
     score = np.hstack([residual.sum(axis=1, keepdims=True), residual @ Z][1 - k:])
     return log_likelihood, score, _block_information(Z, k, roots) if full else np.zeros(()), margin, least
 
@@ -284,7 +330,7 @@ def _evaluate(design, theta, full=True):
     if full: H = (H / design.scale / design.scale[:, None, None]).reshape(score.size, -1)
     return _Point(theta, log_likelihood, score / design.scale, H, margin, least)
 
-# %% ../nbs/04_logistic.ipynb #688e77d0
+# %% ../nbs/04_logistic.ipynb #09c72a46
 def _certain(design, point, decrement):
     "Whether equation (4.14) of the chapter proves that the maximum exists."
     if decrement**2 < point.least: return True
@@ -292,7 +338,7 @@ def _certain(design, point, decrement):
     if factor is None or not np.isfinite(decrement): return False
     c, d = point.theta.shape
     inverse = np.einsum("ajak->jk", cho_solve((factor, True), np.eye(c * d)).reshape(c, d, c, d))
-    highest = max(np.einsum("ij,jk,ik->i", Z, inverse, Z).max() for Z in map(design.columns, design.blocks()))
+    highest = max(np.einsum("ij,jk,ik->i", Z, inverse, Z).max() for Z in (design.columns(X) for X, _, _ in design.blocks()))
     return bool(2 * decrement**2 * highest < 1)
 
 def _factor(information, floor):
@@ -303,7 +349,7 @@ def _factor(information, floor):
     except np.linalg.LinAlgError: return None
     return size[:, None] * L if L.diagonal().min()**2 > floor else None
 
-# %% ../nbs/04_logistic.ipynb #e9563451
+# %% ../nbs/04_logistic.ipynb #7f7f04a3
 def _step(factor, score, memory=()):
     "The step B score, and the decrement. B is the inverse of the factored information, corrected by pairs (p, q)."
     g, shares = score.ravel(), []
@@ -315,13 +361,13 @@ def _step(factor, score, memory=()):
         step = step + (share - q @ step / (p @ q)) * p
     return step.reshape(score.shape), np.sqrt(max(step @ score.ravel(), 0))
 
-def _start(design, tol, part=8, rows=10):
+def _start(design, tol, part=8, each=10):
     "Zeros for a short table; else a point near the top, by way of every eighth row."
-    zeros = np.zeros((design.classes - 1, len(design.scale)))
-    if len(design.y) < part * rows * zeros.size: return zeros
-    some = replace(design, X=design.X[::part], y=design.y[::part], weight=design.weight[::part])
+    zeros, n = np.zeros((design.rows.classes - 1, len(design.scale))), design.rows.n
+    if n < part * each * zeros.size: return zeros
+    some = replace(design, rows=design.rows.some(n // part))
     point, _, decrement = _climb(some, _evaluate(some, _start(some, 1)), 1, 8, 1e-6)
-    factor = _factor(part * point.information, 1e-6)
+    factor = _factor(n / some.rows.n * point.information, 1e-6)
     if decrement > 1 or factor is None: return zeros
     theta = _approach(design, point.theta, factor, tol)
     return theta if np.isfinite(theta).all() else zeros
@@ -392,7 +438,7 @@ def _result(design, k, point, n_iter, decrement, unit):
     return LogisticFit(theta[:, 0] if k else np.zeros(len(theta)), theta[:, k:], float(unit * point.log_likelihood), unit * information,
                        covariance / unit, int(n_iter), float(decrement), float(unit * np.abs(point.score).max()))
 
-# %% ../nbs/04_logistic.ipynb #013149cd
+# %% ../nbs/04_logistic.ipynb #74d93f26
 def fit_logistic(
     X:np.ndarray, # Columns, shape (n, p)
     y:np.ndarray, # Classes 0, 1, ..., shape (n,)
@@ -408,10 +454,14 @@ def fit_logistic(
 
     Raises `SeparationError` when no estimate exists, and `ValueError` when columns depend on each other or an argument does
     not fit. Warns with a `ConvergenceWarning` when `max_iter` rounds are not enough."""
-    X, y, weight = _check(X, y, weight, fit_intercept)
-    _check_settings(X.shape[1], tol, max_iter, names)
-    unit, tol = weight.max() * (weight / weight.max()).mean(), max(tol, 1e-13) # nearer is below rounding
-    design = first = _scaled(X, y, weight / unit, fit_intercept, names, mapper)
+    rows = _check(X, y, weight, fit_intercept)
+    _check_settings(rows.X.shape[1], tol, max_iter, names)
+    return _fit(rows, bool(fit_intercept), tol, max_iter, names, mapper)
+
+def _fit(rows, intercept, tol, max_iter, names, mapper=map):
+    "The same for `_Rows`."
+    unit, tol = rows.mean_weight, max(tol, 1e-13) # nearer is below rounding
+    design = first = _scaled(rows.changed(lambda X, y, w: (X, y, w / unit)), intercept, names, mapper)
     point, n_iter, gap = _climb(first, _evaluate(first, _start(first, tol)), tol, min(max_iter, 12), 1e-6)
     if gap == np.inf:
         design = _orthogonal(first, names)
@@ -421,4 +471,4 @@ def fit_logistic(
         point, n_iter, gap = _climb(design, point._replace(margin=0), tol, max_iter, 0, n_iter)
     if not gap <= tol:
         warnings.warn(f"after {n_iter} rounds the top is still {gap:.1e} standard errors away (tol={tol}): raise max_iter", ConvergenceWarning)
-    return _result(design, int(bool(fit_intercept)), point, n_iter, gap, unit)
+    return _result(design, int(intercept), point, n_iter, gap, unit)

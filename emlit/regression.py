@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['RegressionTest', 'Summary', 'LinearRegression', 'LogisticRegression']
 
-# %% ../nbs/06_regression.ipynb #7cd2901c
+# %% ../nbs/06_regression.ipynb #5a4626d1
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import singledispatch
 from html import escape
 from importlib import import_module
 from numbers import Integral, Real
@@ -23,25 +25,28 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .linear import least_squares
-from .logistic import SeparationError, _advance, _check, _climb, _evaluate, _factor, _orthogonal, _scaled, fit_logistic, log_probabilities, symmetric
+from .logistic import SeparationError, _advance, _check, _climb, _evaluate, _factor, _fit, _orthogonal, _scaled, log_probabilities, symmetric
 from .uncertainty import HypothesisTest, likelihood_ratio_test, wald_test
 
-# %% ../nbs/06_regression.ipynb #947e80fe
-def _sandwich(kind, X, residuals, w, fit, frequency):
-    "Sandwich covariance of a `LeastSquares` fit, (6.7) and (6.8), in centred columns until the end."
-    i, W = len(fit.inverse_gram) - X.shape[1], np.ones(len(X)) if w is None else w
-    centre = np.average(X, axis=0, weights=W) * i
-    G = np.hstack([np.ones((len(X), i)), X - centre])
-    influence = G @ block_diag(*[1 / W.sum()] * i, fit.inverse_gram[i:, i:])
+# %% ../nbs/06_regression.ipynb #a8f080c3
+def _meat(kind, X, residuals, W, centre, V, frequency):
+    "The influences of some rows on the estimates, squared and added up, (6.7) and (6.8), in centred columns."
+    G = np.hstack([np.ones((len(X), len(V) - X.shape[1])), X - centre])
+    influence = G @ V
     leverage = (G * influence).sum(axis=1) * (1 if frequency else W)
     if kind in ("HC2", "HC3") and (sure := (leverage > 1 - 1e-10) & (W > 0)).any():
         raise ValueError(f"covariance={kind!r}: row {np.argmax(sure)} has leverage 1, it alone fixes a coefficient: use 'HC1', or leave out row and column")
     power = {"HC2": 0.5, "HC3": 1}.get(kind, 0)
     influence *= ((np.sqrt(W) if frequency else W) * residuals / (1 - leverage)**power)[:, None]
-    back = np.eye(len(fit.inverse_gram))
+    return influence.T @ influence
+
+def _sandwich(kind, blocks, fit, centre, n, frequency):
+    "Sandwich covariance of a `LeastSquares` fit to blocks (X, residuals, weights) of n observations; the columns' centre is for the digits."
+    i = len(fit.inverse_gram) - len(centre)
+    V = block_diag(*[1 / fit.total] * i, fit.inverse_gram[i:, i:])
+    back = np.eye(len(V))
     if i: back[0, 1:] = -centre
-    V = back @ (influence.T @ influence) @ back.T
-    n = W.sum() if frequency else np.count_nonzero(W)
+    V = back @ sum(_meat(kind, *block, centre, V, frequency) for block in blocks) @ back.T
     return V * n / (n - len(V)) if kind == "HC1" else V
 
 # %% ../nbs/06_regression.ipynb #b38fc7d0
@@ -220,7 +225,7 @@ class _Comparisons(_Tests):
             raise ValueError("other was fitted to other rows, another y or other weights (or in another order): fit both to the same rows")
         return other
 
-# %% ../nbs/06_regression.ipynb #5c9b7bcc
+# %% ../nbs/06_regression.ipynb #80a89d90
 def _validated(estimator, X, y, **options):
     "X and y as scikit-learn reads them; its errors, with the column that is to blame."
     try: return validate_data(estimator, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, **options)
@@ -253,9 +258,37 @@ def _weight(sample_weight, X):
 def _names(estimator):
     return [str(name) for name in getattr(estimator, "feature_names_in_", (f"x{j}" for j in range(estimator.n_features_in_)))]
 
-def _fingerprint(y, w): return len(y), crc32(np.ascontiguousarray(y)), 0 if w is None else crc32(w)
+@dataclass(frozen=True)
+class _Told:
+    "What a line must know of its rows, beside the fit."
+    rows: int
+    n: float                # observations
+    squares: float          # sum of squares of y
+    log_weights: float      # sum of the logarithms of the weights, where these are precisions
+    centre: np.ndarray      # about the mean of the columns where there is an intercept
+    blocks: Callable        # what runs over (X, residuals, weights)
 
-# %% ../nbs/06_regression.ipynb #690edc27
+def _tell(estimator, X, y, w, residuals):
+    "The same for rows in memory."
+    W, frequency = np.ones(len(y)) if w is None else w, estimator.weights == "frequency"
+    n = len(y) if w is None else w.sum() if frequency else np.count_nonzero(w)
+    log_weights = 0.0 if w is None or frequency else np.log(w[w > 0]).sum()
+    centre = np.average(X, axis=0, weights=W) * estimator.fit_intercept
+    return _Told(len(y), n, float(y @ y if w is None else w @ y**2), log_weights, centre, lambda: [(X, residuals, W)])
+
+# %% ../nbs/06_regression.ipynb #85fa56a8
+@singledispatch
+def _line_through(X, estimator, y, sample_weight):
+    "The `LeastSquares` of the rows, what is told of them, and what says whether others are the same. Chapter 43 adds rows that are not in memory."
+    X, y = _validated(estimator, X, y, y_numeric=True)
+    y, w = y.astype(np.float64, copy=False), _weight(sample_weight, X)
+    try: fit = least_squares(X, y, w, intercept=estimator.fit_intercept, names=_names(estimator))
+    except ValueError as error: raise ValueError(str(error).replace("say intercept=", "say fit_intercept=")) from None
+    estimator.residuals_ = y - fit.predict(X)
+    same = len(y), crc32(np.ascontiguousarray(y)), 0 if w is None else crc32(w), w is None or estimator.weights
+    return fit, _tell(estimator, X, y, w, estimator.residuals_), same
+
+# %% ../nbs/06_regression.ipynb #9954052c
 class _LinearParts(_Comparisons):
     _letter = "t"
     def _law(self): return stats.t(self.dof_)
@@ -264,15 +297,12 @@ class _LinearParts(_Comparisons):
     def _null_size(self): return int(self._settings["fit_intercept"])
     def _title(self): return "Linear regression by maximum likelihood (least squares)"
 
-    def _keep(self, fit, X, y, w):
+    def _keep(self, fit, told):
         "Everything that follows from a `LeastSquares`."
-        frequency, q = self.weights == "frequency", len(fit.inverse_gram)
-        n = len(y) if w is None else w.sum() if frequency else np.count_nonzero(w)
-        noise = 1e-28 * float(y @ y if w is None else w @ y**2)
+        frequency, q, n, noise = self.weights == "frequency", len(fit.inverse_gram), told.n, 1e-28 * told.squares
         self._perfect = bool(fit.rss <= noise)
-        shift = 0.0 if w is None or frequency else np.log(w[w > 0]).sum() / 2
         self.n_observations_, self.dof_, self.n_parameters_ = float(n), float(n - q), q + 1
-        self.log_likelihood_, self.null_log_likelihood_ = (_gaussian_top(s, n) + shift for s in (fit.rss, fit.tss))
+        self.log_likelihood_, self.null_log_likelihood_ = (_gaussian_top(s, n) + told.log_weights / 2 for s in (fit.rss, fit.tss))
         with np.errstate(divide="ignore", invalid="ignore"):
             self.residual_variance_ = float(np.float64(fit.rss) / self.dof_) if self.dof_ > 0 else np.nan
             self.r_squared_ = float(1 - np.float64(fit.rss) / fit.tss) if fit.tss > noise else np.nan
@@ -280,9 +310,9 @@ class _LinearParts(_Comparisons):
         self.estimates_, self.covariance_ = np.r_[[fit.intercept] * self._null_size(), fit.coefficients], self.residual_variance_ * fit.inverse_gram
         if self.covariance != "model" and self.dof_ > 0:
             kind = "HC3" if self.covariance == "sandwich" else self.covariance
-            self.covariance_ = _sandwich(kind, X, self.residuals_, w, fit, frequency)
+            self.covariance_ = _sandwich(kind, told.blocks(), fit, told.centre, n, frequency)
 
-# %% ../nbs/06_regression.ipynb #8f4efe8f
+# %% ../nbs/06_regression.ipynb #55fc5ee0
 def _gaussian_top(rss, n):
     "Log-likelihood at the top, (3.9)."
     with np.errstate(divide="ignore"): return float(-n / 2 * (np.log(2 * np.pi * np.float64(rss) / n) + 1))
@@ -304,14 +334,14 @@ class _LinearResults(_LinearParts):
                 "R^2": f"{self.r_squared_:.4g}, adjusted {self.adjusted_r_squared_:.4g}; residual standard deviation {np.sqrt(self.residual_variance_):.5g}",
                 "all columns": f"{self.f_test() if (self.standard_errors_ > 0).all() else 'no test'}", "standard errors": f"{kind}; p-values and intervals: t with {self.dof_:.10g} degrees of freedom"}
 
-    def _warn(self):
+    def _warn(self, rows):
         if self.dof_ <= 0:
-            remedy = "" if self.n_observations_ == len(self.residuals_) else "; if sample_weight says how exact rows are, say weights='precision'"
+            remedy = "" if self.n_observations_ == rows else "; if sample_weight says how exact rows are, say weights='precision'"
             warnings.warn(f"{self.n_observations_:g} observations for {len(self.estimates_)} coefficients leave nothing to judge errors by: standard errors are NaN{remedy}", stacklevel=3)
         elif self._perfect:
             warnings.warn("the fit is perfect but for rounding: its standard errors and tests mean nothing", stacklevel=3)
 
-# %% ../nbs/06_regression.ipynb #b3c01a30
+# %% ../nbs/06_regression.ipynb #c598318d
 class LinearRegression(RegressorMixin, _LinearResults, BaseEstimator):
     """Linear regression by maximum likelihood; fits where `sklearn.linear_model.LinearRegression` fits, and knows its errors.
 
@@ -335,18 +365,19 @@ class LinearRegression(RegressorMixin, _LinearResults, BaseEstimator):
     def __init__(self, *, fit_intercept=True, covariance="model", weights="frequency"):
         self.fit_intercept, self.covariance, self.weights = fit_intercept, covariance, weights
 
-    def fit(self, X, y, sample_weight=None):
-        "Fit to the rows of X and the numbers y; what `sample_weight` means is the setting `weights`."
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit to the rows of X and the numbers y; what `sample_weight` means is the setting `weights`.
+
+        X may also be a file that is mapped into memory, or, without y, a function that returns an iterator over blocks (X, y) or
+        (X, y, sample_weight) (`emlit.tall`); then there are no `residuals_`."""
         self._validate_params()
         self._settings = self.get_params()
-        X, y = _validated(self, X, y, y_numeric=True)
-        y, w, names = y.astype(np.float64, copy=False), _weight(sample_weight, X), _names(self)
-        try: fit = least_squares(X, y, w, intercept=self.fit_intercept, names=names)
-        except ValueError as error: raise ValueError(str(error).replace("say intercept=", "say fit_intercept=")) from None
-        self.coef_, self.intercept_, self.residuals_ = fit.coefficients, fit.intercept, y - fit.predict(X)
-        self.parameter_names_, self._data_id = ["intercept"] * self._null_size() + names, (*_fingerprint(y, w), w is None or self.weights)
-        self._keep(fit, X, y, w)
-        self._warn()
+        vars(self).pop("residuals_", None)
+        fit, told, self._data_id = _line_through(X, self, y, sample_weight)
+        self.coef_, self.intercept_ = fit.coefficients, fit.intercept
+        self.parameter_names_ = ["intercept"] * self._null_size() + _names(self)
+        self._keep(fit, told)
+        self._warn(told.rows)
         return self
 
     def predict(self, X):
@@ -382,27 +413,30 @@ def _bound(design, top, d, goal, sign):
         if abs(move) <= 1e-8 * scale: break
     return at + sign * far
 
-# %% ../nbs/06_regression.ipynb #b7cb0273
-def _scores_sandwich(Z, codes, w, fit, i):
-    "Covariance (6.10) of a `LogisticFit` to the columns Z."
-    G, C = np.hstack([np.ones((len(Z), i)), Z]), len(fit.coefficients) + 1
-    P = np.exp(log_probabilities(fit.intercept + Z @ fit.coefficients.T))
-    scores = ((np.eye(C)[codes] - P)[:, 1:, None] * G[:, None]).reshape(len(Z), -1)
-    influence = scores @ fit.covariance
-    if w is not None: influence *= np.sqrt(w)[:, None]
-    return influence.T @ influence
+# %% ../nbs/06_regression.ipynb #3dc4302e
+def _scores_sandwich(rows, fit, i):
+    "Covariance (6.10) of a `LogisticFit` to `_Rows`."
+    C, total = len(fit.coefficients) + 1, 0
+    for X, codes, w in rows.blocks(10_000):
+        P = np.exp(log_probabilities(fit.intercept + X @ fit.coefficients.T))
+        G = np.hstack([np.ones((len(X), i)), X])
+        scores = ((np.eye(C)[codes] - P)[:, 1:, None] * G[:, None]).reshape(len(X), -1)
+        influence = scores @ fit.covariance
+        influence *= np.sqrt(w)[:, None]
+        total = total + influence.T @ influence
+    return total
 
-def _smoothed(X, codes, w, settings):
+def _smoothed(rows, settings):
     "The fit (6.13), which exists where that of the data does not."
-    w = np.ones(len(X)) if w is None else w
-    totals = np.bincount(codes, weights=w)
-    share, C = totals / w.sum(), len(totals)
-    extra = (C - 1) * (X.shape[1] + settings["fit_intercept"]) / w.sum()
-    rows = [w * ((codes == k) + extra * share[k]) for k in range(C)]
-    return fit_logistic(np.vstack([X] * C), np.repeat(np.arange(C), len(X)), np.concatenate(rows), **settings)
+    C, d = rows.classes, rows.some(1).X.shape[1] + settings["intercept"]
+    share, extra = rows.totals / rows.totals.sum(), (C - 1) * d / rows.totals.sum()
+    def for_all(X, codes, w):
+        each = [w * ((codes == k) + extra * share[k]) for k in range(C)]
+        return np.vstack([X] * C), np.repeat(np.arange(C), len(X)), np.concatenate(each)
+    return _fit(rows.changed(for_all), **settings)
 
-# %% ../nbs/06_regression.ipynb #0fb4165e
-_ROWS = WeakKeyDictionary()  # fit -> (X, codes, weights), beside the object and not in it: no pickle or file holds them
+# %% ../nbs/06_regression.ipynb #cc3e2967
+_ROWS = WeakKeyDictionary()  # fit -> `_Rows`, beside the object and not in it: no pickle or file holds them
 
 class _LogisticParts(_Comparisons):
     _letter = "z"
@@ -422,7 +456,7 @@ class _LogisticParts(_Comparisons):
         if self not in _ROWS:
             raise ValueError("a profile needs the rows, and a pickle or copy does not hold them: fit again, or use method='wald'")
         names, i = _names(self), self._null_width()
-        design = _orthogonal(_scaled(*_check(*_ROWS[self], i), i, names), names)
+        design = _orthogonal(_scaled(_ROWS[self], i, names), names)
         top = _climb(design, _evaluate(design, np.zeros((len(self.classes_) - 1, len(design.scale)))), 1e-8, 100, 0)[0]
         if not np.isclose(top.log_likelihood, self.log_likelihood_, rtol=1e-8, atol=1e-8):
             raise ValueError("X, y or sample_weight were changed after fit, so their likelihood is another: fit again")
@@ -451,23 +485,23 @@ class _LogisticResults(_LogisticParts):
             raise ValueError(f"reference={label!r} is not among the classes {self.classes_.tolist()}")
         return int(found[0])
 
-# %% ../nbs/06_regression.ipynb #1a35ebc4
+# %% ../nbs/06_regression.ipynb #e1511048
 class _LogisticFitting(_LogisticResults):
-    def _maximum(self, X, codes, w):
+    def _maximum(self, rows):
         "A `LogisticFit`, to columns that are centred where the sandwich needs it, the matrix that leads back, and the covariance."
-        i, settings = self._null_width(), {"fit_intercept": self.fit_intercept, "tol": self.tol, "max_iter": self.max_iter, "names": _names(self)}
-        centre = np.zeros(X.shape[1]) if self.covariance == "model" else np.average(X, axis=0, weights=w) * i
-        Z, back, self.separation_ = X - centre if centre.any() else X, np.eye(i + X.shape[1]), None
+        i, n, p = self._null_width(), rows.totals.sum(), self.n_features_in_
+        settings = {"intercept": bool(i), "tol": self.tol, "max_iter": self.max_iter, "names": _names(self)}
+        centre = np.zeros(p) if self.covariance == "model" else sum(w @ X for X, _, w in rows.blocks(10_000)) / n * i
+        less, back, self.separation_ = rows.changed(lambda X, y, w: (X - centre, y, w)) if centre.any() else rows, np.eye(i + p), None
         if i: back[0, 1:] = -centre
-        try: fit = fit_logistic(Z, codes, w, **settings)
+        try: fit = _fit(less, **settings)
         except SeparationError as error:
             if self.on_separation == "raise": raise self._in_words(error, back) from None
             warnings.warn(str(self._in_words(error, back)), stacklevel=3)
-            self.separation_, fit = error.direction @ back.T, _smoothed(Z, codes, w, settings)
+            self.separation_, fit = error.direction @ back.T, _smoothed(less, settings)
             return fit, back, np.full_like(fit.covariance, np.nan)
         except ValueError as error: raise ValueError(str(error).replace("is zero everywhere", "is constant, and so is the intercept") if i else str(error)) from None
-        V = fit.covariance if self.covariance == "model" else _scores_sandwich(Z, codes, w, fit, i)
-        n = len(X) if w is None else w.sum()
+        V = fit.covariance if self.covariance == "model" else _scores_sandwich(less, fit, i)
         if n <= len(V):
             warnings.warn(f"sample_weight adds up to {n:g} observations for {len(V)} coefficients, and standard errors are those of so few: a weight says how often a row counts", stacklevel=3)
         return fit, back, V * n / (n - len(V)) if self.covariance == "HC1" and n > len(V) else V
@@ -476,9 +510,26 @@ class _LogisticFitting(_LogisticResults):
         coded = ", ".join(f"{k} is {c!r}" for k, c in enumerate(self.classes_.tolist()))
         return SeparationError(f"{error}. (Class {coded}; to predict all the same, say on_separation='smooth')", error.direction @ back.T)
 
-# %% ../nbs/06_regression.ipynb #ff93f3e6
+# %% ../nbs/06_regression.ipynb #56449c15
+@singledispatch
+def _rows_by_class(X, estimator, y, sample_weight):
+    "The `_Rows`, the classes, and what says whether other rows are the same. Chapter 43 adds rows that are not in memory."
+    X, y = _validated(estimator, X, y)
+    check_classification_targets(y)
+    (classes, codes), w = np.unique(y, return_inverse=True), _weight(sample_weight, X)
+    _check_classes(classes, np.bincount(codes, weights=w))
+    same = len(y), *(crc32(codes == k) for k in range(len(classes))), 0 if w is None else crc32(w)
+    return _check(X, codes, w, estimator.fit_intercept), classes, same
+
+def _check_classes(classes, totals):
+    "Raise where there are not two classes with weight."
+    if len(classes) < 2 or not totals.all():
+        raise ValueError(f"y holds class {classes.tolist()[np.argmin(totals)]!r} {'and no other class' if totals.all() else 'only in rows of weight 0'}: "
+                         "pass rows, with weight, of two classes or more")
+
+# %% ../nbs/06_regression.ipynb #ffa81bef
 class _LogisticKeeping(_LogisticFitting):
-    def _keep(self, fit, back, V, X, codes, w):
+    def _keep(self, fit, back, V, rows):
         "Everything that follows from a fit."
         i, C, base = self._null_width(), len(self.classes_), self._reference()
         theta = np.hstack([fit.intercept[:, None]][:i] + [fit.coefficients]) @ back.T
@@ -490,16 +541,16 @@ class _LogisticKeeping(_LogisticFitting):
         self.estimates_, self.covariance_ = self._contrasts @ theta.ravel(), T @ V @ T.T
         one = ["intercept"] * i + _names(self)
         self.parameter_names_ = one if C == 2 else [f"{self.classes_[k]}: {name}" for k in others for name in one]
-        totals = np.bincount(codes, weights=w).astype(float)
-        self._totals, self.n_observations_, self.n_parameters_ = totals, float(totals.sum()), theta.size
+        self._totals = totals = rows.totals
+        self.n_observations_, self.n_parameters_ = float(totals.sum()), theta.size
         self.dof_ = self.n_observations_ - theta.size
         self.log_likelihood_ = fit.log_likelihood
         if self.separation_ is not None:
-            rows = log_probabilities(X @ theta[:, i:].T + theta[:, :i].sum(axis=1))[np.arange(len(X)), codes]
-            self.log_likelihood_ = float(rows.sum() if w is None else w @ rows)
+            heights = (w @ log_probabilities(X @ theta[:, i:].T + theta[:, :i].sum(axis=1))[np.arange(len(X)), y] for X, y, w in rows.blocks(10_000))
+            self.log_likelihood_ = float(sum(heights))
         self.null_log_likelihood_ = float(totals @ np.log(totals / totals.sum())) if i else float(-totals.sum() * np.log(C))
         self.pseudo_r_squared_ = 1 - self.log_likelihood_ / self.null_log_likelihood_
-        self.n_iter_, self._data_id, _ROWS[self] = np.array([fit.n_iter]), _fingerprint(codes, w), (X, codes, w)
+        self.n_iter_, _ROWS[self] = np.array([fit.n_iter]), rows
 
 # %% ../nbs/06_regression.ipynb #58835a15
 class _LogisticPredicting(_LogisticKeeping):
@@ -525,7 +576,7 @@ class _LogisticPredicting(_LogisticKeeping):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-# %% ../nbs/06_regression.ipynb #6820cad2
+# %% ../nbs/06_regression.ipynb #b3a8be11
 class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
     """Logistic regression by maximum likelihood, without penalty, for two or more classes.
 
@@ -559,17 +610,14 @@ class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
         self.fit_intercept, self.covariance, self.reference = fit_intercept, covariance, reference
         self.on_separation, self.tol, self.max_iter = on_separation, tol, max_iter
 
-    def fit(self, X, y, sample_weight=None):
-        "Fit to the rows of X and their classes y; a row counts `sample_weight` times."
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit to the rows of X and their classes y; a row counts `sample_weight` times.
+
+        X may also be a file that is mapped into memory, or, without y, a function that returns an iterator over blocks (X, y) or
+        (X, y, sample_weight) (`emlit.tall`)."""
         self._validate_params()
         self._settings = self.get_params()
-        X, y = _validated(self, X, y)
-        check_classification_targets(y)
-        (self.classes_, codes), w = np.unique(y, return_inverse=True), _weight(sample_weight, X)
-        empty = np.bincount(codes, weights=w) == 0
-        if len(self.classes_) < 2 or empty.any():
-            raise ValueError(f"y holds class {self.classes_.tolist()[np.argmax(empty)]!r} {'only in rows of weight 0' if empty.any() else 'and no other class'}: "
-                             "pass rows, with weight, of two classes or more")
+        rows, self.classes_, self._data_id = _rows_by_class(X, self, y, sample_weight)
         self._reference()
-        self._keep(*self._maximum(X, codes, w), X, codes, w)
+        self._keep(*self._maximum(rows), rows)
         return self

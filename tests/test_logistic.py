@@ -224,7 +224,7 @@ def test_long_tables(classes):
     X += 50
     fit = fit_logistic(X, y)
     assert fit.decrement <= 1e-8 and fit.n_iter <= 2
-    design = logistic._scaled(X, y, np.ones(len(y)), True)
+    design = logistic._scaled(logistic._check(X, y, np.ones(len(y)), True), True)
     assert len(design.blocks()) > 1 and logistic._start(design, 1e-8).any()
     zero = np.zeros((classes - 1, 7))
     point, rounds, gap = logistic._climb(design, logistic._evaluate(design, zero), 1e-10, 50, 0)
@@ -263,7 +263,7 @@ def test_the_safeguard():
     fit = fit_logistic(eight, y)
     assert fit.decrement <= 1e-8
     agrees_with_derivatives(eight, y, fit, rtol=1e-2)
-    design = logistic._scaled(TEMPERATURE, DISTRESS, np.ones(23), True)
+    design = logistic._scaled(logistic._check(TEMPERATURE, DISTRESS, np.ones(23), True), True)
     for start in ([[3., 8.]], [[-5., 9.]], [[0., 12.]]):
         point, _, gap = logistic._climb(design, logistic._evaluate(design, np.array(start)), 1e-8, 200, 0)
         close(point.theta @ design.back.T, theta(fit_logistic(TEMPERATURE, DISTRESS)), rtol=1e-7)
@@ -378,7 +378,7 @@ def test_separation_is_not_asked_where_the_fit_proves_itself(monkeypatch):
     X, y = sample(400, 2, 2, 15)
     X[0] = 3000 * (2 * y[0] - 1) * fit_logistic(X, y).coefficients[0]  # a row with a weight of 0 to rounding, on the right side
     fit = fit_logistic(X, y)
-    design = logistic._scaled(X, y, np.ones(400), True)
+    design = logistic._scaled(logistic._check(X, y, np.ones(400), True), True)
     point = logistic._climb(design, logistic._evaluate(design, np.zeros((1, 3))), 1e-8, 50, 0)[0]
     assert fit.decrement <= 1e-8 and point.least < 1e-30
     with pytest.raises(AssertionError, match="the program was run"):
@@ -392,7 +392,7 @@ def test_the_certificate_never_certifies_separated_data():
         y = (X[:, 0] > .2).astype(int)
         y[:6], X[:6, 0] = rng.integers(0, 2, 6), .2  # quasi-complete
         if len(set(y)) < 2: continue
-        design = logistic._scaled(X, y, np.ones(40), True)
+        design = logistic._scaled(logistic._check(X, y, np.ones(40), True), True)
         point = logistic._evaluate(design, np.zeros((1, 3)))
         for _ in range(25):
             step, gap = logistic._step(logistic._factor(point.information, 0), point.score)
