@@ -74,11 +74,11 @@ def _generator(value):
 
 _PACKED = {float: lambda v: [repr(v)], tuple: lambda v: v, dict: dict.items, np.ndarray: _words, np.random.RandomState: _generator}
 
-# %% ../nbs/19_keeping.ipynb #fc0950b0
+# %% ../nbs/19_keeping.ipynb #b664695b
 _REPORT = "coef_ intercept_ estimates_ covariance_ parameter_names_ log_likelihood_ null_log_likelihood_ n_observations_ n_parameters_ dof_ _settings"
 _NEEDED = {
     "Mixture": "weights_ parameters_", "GaussianMixture": "weights_ means_ covariances_",
-    "LinearRegression": f"{_REPORT} residuals_ residual_variance_ r_squared_ adjusted_r_squared_",
+    "LinearRegression": f"{_REPORT} residual_variance_ r_squared_ adjusted_r_squared_",
     "LogisticRegression": f"{_REPORT} classes_ separation_ pseudo_r_squared_ n_iter_ _totals _contrasts",
     "HMM": "startprob_ transmat_ parameters_", "GaussianHMM": "startprob_ transmat_ means_ covariances_",
     "PoissonHMM": "startprob_ transmat_ lambdas_", "CategoricalHMM": "startprob_ transmat_ emissionprob_",

@@ -349,7 +349,7 @@ def _factor(information, floor):
     except np.linalg.LinAlgError: return None
     return size[:, None] * L if L.diagonal().min()**2 > floor else None
 
-# %% ../nbs/04_logistic.ipynb #7f7f04a3
+# %% ../nbs/04_logistic.ipynb #d99c698a
 def _step(factor, score, memory=()):
     "The step B score, and the decrement. B is the inverse of the factored information, corrected by pairs (p, q)."
     g, shares = score.ravel(), []
@@ -369,6 +369,7 @@ def _start(design, tol, part=8, each=10):
     point, _, decrement = _climb(some, _evaluate(some, _start(some, 1)), 1, 8, 1e-6)
     factor = _factor(n / some.rows.n * point.information, 1e-6)
     if decrement > 1 or factor is None: return zeros
+    if n > 2 * part * some.rows.n: return point.theta                      # so few rows know the information too roughly
     theta = _approach(design, point.theta, factor, tol)
     return theta if np.isfinite(theta).all() else zeros
 

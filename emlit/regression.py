@@ -225,10 +225,10 @@ class _Comparisons(_Tests):
             raise ValueError("other was fitted to other rows, another y or other weights (or in another order): fit both to the same rows")
         return other
 
-# %% ../nbs/06_regression.ipynb #80a89d90
+# %% ../nbs/06_regression.ipynb #a036a8ba
 def _validated(estimator, X, y, **options):
     "X and y as scikit-learn reads them; its errors, with the column that is to blame."
-    try: return validate_data(estimator, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, **options)
+    try: return validate_data(estimator, X, y, **{"dtype": [np.float64, np.float32], "ensure_min_samples": 2} | options)
     except (TypeError, ValueError) as error:
         if words := _culprit(X): raise ValueError(f"{error}{words}") from None
         raise
@@ -276,12 +276,15 @@ def _tell(estimator, X, y, w, residuals):
     centre = np.average(X, axis=0, weights=W) * estimator.fit_intercept
     return _Told(len(y), n, float(y @ y if w is None else w @ y**2), log_weights, centre, lambda: [(X, residuals, W)])
 
-# %% ../nbs/06_regression.ipynb #85fa56a8
+# %% ../nbs/06_regression.ipynb #d411519f
 @singledispatch
 def _line_through(X, estimator, y, sample_weight):
     "The `LeastSquares` of the rows, what is told of them, and what says whether others are the same. Chapter 43 adds rows that are not in memory."
     X, y = _validated(estimator, X, y, y_numeric=True)
-    y, w = y.astype(np.float64, copy=False), _weight(sample_weight, X)
+    return _line(estimator, X, y.astype(np.float64, copy=False), _weight(sample_weight, X))
+
+def _line(estimator, X, y, w):
+    "The same for rows that have been checked."
     try: fit = least_squares(X, y, w, intercept=estimator.fit_intercept, names=_names(estimator))
     except ValueError as error: raise ValueError(str(error).replace("say intercept=", "say fit_intercept=")) from None
     estimator.residuals_ = y - fit.predict(X)
@@ -510,13 +513,17 @@ class _LogisticFitting(_LogisticResults):
         coded = ", ".join(f"{k} is {c!r}" for k, c in enumerate(self.classes_.tolist()))
         return SeparationError(f"{error}. (Class {coded}; to predict all the same, say on_separation='smooth')", error.direction @ back.T)
 
-# %% ../nbs/06_regression.ipynb #56449c15
+# %% ../nbs/06_regression.ipynb #929a1154
 @singledispatch
 def _rows_by_class(X, estimator, y, sample_weight):
     "The `_Rows`, the classes, and what says whether other rows are the same. Chapter 43 adds rows that are not in memory."
     X, y = _validated(estimator, X, y)
     check_classification_targets(y)
-    (classes, codes), w = np.unique(y, return_inverse=True), _weight(sample_weight, X)
+    return _by_class(estimator, X, y, _weight(sample_weight, X))
+
+def _by_class(estimator, X, y, w):
+    "The same for rows that have been checked."
+    classes, codes = np.unique(y, return_inverse=True)
     _check_classes(classes, np.bincount(codes, weights=w))
     same = len(y), *(crc32(codes == k) for k in range(len(classes))), 0 if w is None else crc32(w)
     return _check(X, codes, w, estimator.fit_intercept), classes, same

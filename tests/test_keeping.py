@@ -299,7 +299,7 @@ def test_fits_are_complete(tmp_path, blob):
         loaded(changed(blob, lambda h: h["model"]["learnt"].pop("weights_")), tmp_path)
     with pytest.raises(ValueError, match="has no weights_, parameters_"):
         loaded(changed(blob, lambda h: [h["model"]["learnt"].pop(name) for name in ("weights_", "parameters_")]), tmp_path)
-    for model, names in ((MODELS["full"], ("means_", "covariances_")), (lambda: LinearRegression().fit(X[:, :1], X[:, 1]), ("coef_", "covariance_", "residuals_")),
+    for model, names in ((MODELS["full"], ("means_", "covariances_")), (lambda: LinearRegression().fit(X[:, :1], X[:, 1]), ("coef_", "covariance_", "residual_variance_")),
                          (lambda: LogisticRegression().fit(X[:, 1:], X[:, 0] > 3.7), ("classes_", "estimates_", "_contrasts"))):
         for name in names:
             with pytest.raises(ValueError, match=f"is fitted, but has no {name}: fit it again"):
