@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['message_sizes', 'partitions', 'cluster_map']
 
-# %% ../nbs/41_distributed.ipynb #a800f063
+# %% ../nbs/41_distributed.ipynb #a0d91414
 from collections.abc import Callable, Iterable
 from functools import reduce, wraps
 from importlib import import_module
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .chains import _ChainFit
+from .chains import _ChainFit, _Series
+from .conditional import GaussianMixtureImputer
 from .em import Model
-from .mixture import _Fitting, _method_of, _opened, _Reading, _Single
-from .stream import _Stream
+from .mixture import _Fitting, _method_of, _Reading, _Single, _Source, _source
+from .topics import _Asked, _Opening, _Start
 
 # %% ../nbs/41_distributed.ipynb #1c31a318
 def message_sizes(
@@ -179,67 +180,103 @@ def _is_lost(block):
     parts = (block[-1] if isinstance(block, tuple) else block).dask
     return any(getattr(part, "status", None) in ("cancelled", "lost") for part in parts.values())
 
-# %% ../nbs/41_distributed.ipynb #7df0f155
-_opened_in_memory = _opened.dispatch(object)
-
+# %% ../nbs/41_distributed.ipynb #440b31e1
 def _is_collection(X):
     "Whether X is a collection of Dask, without importing it. Other libraries' arrays may be made of Dask's inside, and are none."
     return hasattr(X, "__dask_graph__") and any(cls.__module__.startswith("dask.") for cls in type(X).__mro__)
 
-@_opened.register(object)
-def _opened_anything(X, settings, extra):
-    "Chunks of rows where they are, and other things as before."
-    if isinstance(X, (list, tuple)) and len(X) and all(map(_is_collection, X)):
-        return _opened_partitions(partitions(X), settings, extra)
+def _is_list(X):
+    "Whether X is a list of delayed blocks."
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(map(_is_collection, X))
+
+def _named(X):
+    "Whether the columns of a collection have names that are words."
+    return all(isinstance(name, str) for name in getattr(X, "columns", [0]))
+
+def _keep_names(settings, X):
+    "The names of the columns, where these are words."
+    if _named(X):
+        settings.feature_names_in_ = np.array(X.columns, dtype=object)
+
+@_source.register(object)
+def _source_of_anything(X, settings, extra):
+    "Chunks of rows where they are; None for other things."
+    if _is_list(X):
+        return _source_of_partitions(partitions(X), settings, extra)
     if not _is_collection(X):
-        return _opened_in_memory(X, settings, extra)
+        return None
     if settings._cuts:
         raise ValueError("X is a Dask collection, whose chunks may cut a series in two: give partitions([...]) of delayed pairs (rows, lengths)")
-    table = _Stream(settings, partitions(X, extra), cluster_map)
-    if all(isinstance(name, str) for name in getattr(X, "columns", [0])):
-        settings.feature_names_in_ = np.array(X.columns, dtype=object)
-    return table
+    return _Source(partitions(X, extra), cluster_map, X._meta if _named(X) else None)
 
-@_opened.register(_Partitions)
-def _opened_partitions(X, settings, extra):
+@_source.register(_Partitions)
+def _source_of_partitions(X, settings, extra):
     "Blocks that have been loaded where they are."
     if any(given is not None for given in (extra if isinstance(extra, tuple) else (extra,))):
         raise ValueError("X is made of delayed blocks: let them be pairs (rows, sample_weight), or (rows, lengths), in place of a second argument")
-    return _Stream(settings, X, X.mapper)
+    return _Source(X, X.mapper)
 
-# %% ../nbs/41_distributed.ipynb #9df6b318
-def _where_they_are(X, cuts):
-    "In code, how to have labels made where the rows are."
-    if cuts:
-        return "dask.delayed(model.predict)(rows, lengths) for each delayed pair"
-    if isinstance(X, _Partitions):
-        return "dask.delayed(model.predict)(block) for each block of X()"
+# %% ../nbs/41_distributed.ipynb #2a3838aa
+def _in_code(X, method, of_blocks, of_parts):
+    "How to have a method called where the rows are; `of_blocks` and `of_parts` tell Dask what comes out of map_blocks and map_partitions."
+    if isinstance(X, _Partitions) or _is_list(X):
+        return f"dask.delayed(model.{method})(block) for each block of X{'' if _is_list(X) else '()'}"
     if hasattr(type(X), "map_blocks"):
-        return "X.map_blocks(model.predict, drop_axis=1, dtype=int)"
-    return "X.map_partitions(model.predict, meta=np.empty(0, int))" if hasattr(type(X), "map_partitions") else "dask.delayed(model.predict)(X)"
-
-def _check_here(X, cuts, first=""):
-    "Raise where the rows are elsewhere, and would all have to come."
-    if _is_collection(X) or isinstance(X, _Partitions):
-        what = "made of delayed blocks" if isinstance(X, _Partitions) else f"a Dask {type(X).__name__}"
-        raise TypeError(f"X is {what}, and all of its rows would be brought here: {first}have each part worked on where it is, for labels "
-                        f"by {_where_they_are(X, cuts)}; partial_fit takes one part at a time, in memory")
-
-# %% ../nbs/41_distributed.ipynb #a24ee0f8
-_numbers_in_memory = _Reading._numbers
+        return f"X.map_blocks(model.{method}, {of_blocks})"
+    return f"X.map_partitions(model.{method}, {of_parts})" if hasattr(type(X), "map_partitions") else f"dask.delayed(model.{method})(X)"
 
 @_method_of(_Reading)
-def _numbers(self, X, **settings):
-    "Rows in memory, checked."
-    _check_here(X, self._cuts)
-    return _numbers_in_memory(self, X, **settings)
+def _elsewhere(self, X):
+    return "labels by " + _in_code(X, "predict", "drop_axis=1, dtype=int", "meta=np.empty(0, int)")
 
-def _after_fit(before):
-    "The method `fit_predict`, for rows in memory."
+@_method_of(_Series)
+def _elsewhere(self, X):
+    return "labels by dask.delayed(model.predict)(rows, lengths) for each delayed pair"
+
+def _check_here(settings, X, first=""):
+    "Raise where the rows are elsewhere, and would all have to come."
+    if _is_collection(X) or isinstance(X, _Partitions) or _is_list(X):
+        what = f"a Dask {type(X).__name__}" if _is_collection(X) else "made of delayed blocks"
+        raise TypeError(f"X is {what}, and all of its rows would be brought here: {first}have each part worked on where it is, for "
+                        f"{settings._elsewhere(X)}" + "; partial_fit takes one part at a time, in memory" * hasattr(settings, "partial_fit"))
+
+# %% ../nbs/41_distributed.ipynb #a6384624
+def _guarded(before, first=""):
+    "The same method, for rows in memory."
     @wraps(before)
-    def fit_predict(self, X, *args, **kwargs):
-        _check_here(X, self._cuts, "call fit, and then ")
+    def method(self, X, *args, **kwargs):
+        _check_here(self, X, first)
         return before(self, X, *args, **kwargs)
-    return fit_predict
+    return method
 
-_Fitting.fit_predict, _ChainFit.fit_predict = map(_after_fit, (_Fitting.fit_predict, _ChainFit.fit_predict))
+_Reading._numbers = _guarded(_Reading._numbers)
+_Fitting.fit_predict = _guarded(_Fitting.fit_predict, "call fit, and then ")
+_ChainFit.fit_predict = _guarded(_ChainFit.fit_predict, "call fit, and then ")
+
+# %% ../nbs/41_distributed.ipynb #1706ac79
+_documents_here = _Opening._documents
+
+@_method_of(_Opening)
+def _documents(self, X):
+    "A function over blocks in the place of a collection."
+    if not (_is_collection(X) or _is_list(X)):
+        return _documents_here(self, X)
+    found = _documents_here(self, partitions(X))
+    _keep_names(self, X)
+    return found
+
+@_method_of(_Start)
+def _elsewhere(self, X):
+    k = self.n_components
+    return "shares of topics by " + _in_code(X, "transform", f"chunks=(X.chunks[0], {k}), dtype=float, meta=np.empty((0, {k}))", f"meta=np.empty((0, {k}))")
+
+_Start._counts = _guarded(_Start._counts)
+_Asked.fit_transform = _guarded(_Asked.fit_transform, "call fit, and then ")
+
+@_method_of(GaussianMixtureImputer)
+def _elsewhere(self, X):
+    d = getattr(self, "n_features_in_", "d")
+    return "filled rows by " + _in_code(X, "transform", "dtype=float", f"meta=np.empty((0, {d}))")
+
+GaussianMixtureImputer.transform = _guarded(GaussianMixtureImputer.transform)
+GaussianMixtureImputer.fit_transform = _guarded(GaussianMixtureImputer.fit_transform, "call fit, and then ")

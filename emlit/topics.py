@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DocumentModel', 'TopicModel', 'LatentDirichletAllocation']
 
-# %% ../nbs/35_topics.ipynb #b3f6ac23
+# %% ../nbs/35_topics.ipynb #39daaade
+import os
 import time
 import warnings
 from copy import deepcopy
@@ -25,10 +26,10 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_non_negative, check_scalar, validate_data
 
-from .em import Expected, Step, _blocks, e_step, em
+from .em import Expected, LikelihoodFell, Step, _blocks, e_step, em
 from .families import _buffer, _share
 from .lda import _check_concentrations, _rows, dirichlet_divergence, expected_log, newton_alpha
-from .mixture import _mapper
+from .mixture import _check_numbers, _mapper
 
 # %% ../nbs/35_topics.ipynb #71a3740a
 def _level(log_topics):
@@ -279,7 +280,7 @@ def _around(X, anchors, factors):
     pooled, frequency = ((X[:, anchors] > 0).astype(float).T @ X).toarray(), X.sum(axis=0)
     return factors * (pooled / pooled.sum(axis=1, keepdims=True) + frequency / frequency.sum()) * (frequency.sum() / (2 * len(anchors)))
 
-# %% ../nbs/35_topics.ipynb #f911835d
+# %% ../nbs/35_topics.ipynb #fdc8b215
 _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left")], "learning_method": [StrOptions({"batch", "online"})],
     "doc_topic_prior": [None, Interval(Real, 1e-100, 1e12, closed="both"), "array-like"],
@@ -290,13 +291,14 @@ _CONSTRAINTS = {
     "perp_tol": [Interval(Real, 0, None, closed="left")], "mean_change_tol": [Interval(Real, 0, None, closed="left")],
     "max_doc_update_iter": [Interval(Integral, 0, None, closed="left")], "n_jobs": [None, Integral], "verbose": ["verbose"],
     "random_state": ["random_state"], "tol": [Interval(Real, 0, None, closed="left")],
-    "learn_doc_topic_prior": [None, StrOptions({"symmetric", "free"})], "learn_topic_word_prior": ["boolean"]}
+    "learn_doc_topic_prior": [None, StrOptions({"symmetric", "free"})], "learn_topic_word_prior": ["boolean"],
+    "checkpoint": [str, os.PathLike, None]}
 
 _HISTORY = [("iteration", int), ("seconds", float), ("bound", float)]
 
 _START_BATCHES, _START_UPDATES, _START_RATE, _PASS_UPDATES = 16, 20, .25, 5    # before a batch fit: batches, updates of a document, rate; updates in a pass
 
-# %% ../nbs/35_topics.ipynb #2cf2dd4a
+# %% ../nbs/35_topics.ipynb #d3585b4e
 class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     "How documents are read, and where a fit begins."
     def __sklearn_tags__(self):
@@ -305,6 +307,7 @@ class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _counts(self, X, reset=False, least=1):
+        _check_numbers("X", X)
         X = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=np.float64, ensure_min_samples=least)
         X = csr_array(X)
         check_non_negative(X, type(self).__name__)
@@ -326,38 +329,52 @@ class _Start(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _fresh(self, n):
         return self.random_state_.gamma(100.0, 0.01, (n, len(self.components_)))
 
-# %% ../nbs/35_topics.ipynb #c3d7c637
-class _Enough(Exception):
-    "Raised by the log when the perplexity has come to rest."
-
-# %% ../nbs/35_topics.ipynb #dacb45a5
+# %% ../nbs/35_topics.ipynb #1c4b1c8f
 def _perplexity(bound, words):
     "exp of minus the bound per word; inf where that is beyond the largest float."
     with np.errstate(over="ignore"):
         return float(np.exp(-bound / words))
 
-class _Log:
-    "A callback that keeps the bound of each pass, prints passes, and ends the run by `perp_tol`."
+class _Rules:
+    "When a fit ends."
     def __init__(self, settings, words):
-        self.settings, self.words, self.rows, self.last, self.started = settings, words, [], None, time.perf_counter()
+        self.settings, self.words = settings, words
+
+    def asked(self, number):
+        "Whether the perplexity is to be looked at after so many passes."
+        return self.settings.evaluate_every > 0 and number > 0 and number % self.settings.evaluate_every == 0
+
+    def rests(self, before, now):
+        "Whether the perplexity hardly changed from one bound to another."
+        return abs(_perplexity(before, self.words) - _perplexity(now, self.words)) < self.settings.perp_tol
+
+    def stop(self, bounds):
+        "Whether the last pass gained too little, or the perplexity has come to rest."
+        every, passes = self.settings.evaluate_every, len(bounds) - 1
+        little = bounds[-1] - bounds[-2] <= self.settings.tol * self.words
+        return little or self.asked(passes) and passes > every and self.rests(bounds[-1 - every], bounds[-1])
+
+# %% ../nbs/35_topics.ipynb #7a48b1c1
+class _Log(_Rules):
+    "A callback that keeps the bound of each pass, and prints passes."
+    def __init__(self, settings, words):
+        super().__init__(settings, words)
+        self.rows, self.begun, self.started = [], 0.0, time.perf_counter()
 
     def __call__(self, step):
         self.params = step.params
-        self.note(len(self.rows), step.log_likelihood)
+        self.note(step.iteration, self.begun + step.seconds, step.log_likelihood)
 
-    def note(self, number, bound=None):
-        "Keep the bound after so many passes; None where it is not known."
-        every, perplexity, words = self.settings.evaluate_every, None, f"iteration: {number} of max_iter: {self.settings.max_iter}"
-        if bound is not None:
-            self.rows.append((number, time.perf_counter() - self.started, bound))
-            perplexity = _perplexity(bound, self.words)
-        evaluated = every > 0 and number and number % every == 0
+    def seconds(self):
+        return time.perf_counter() - self.started
+
+    def note(self, number, seconds, bound):
+        self.rows.append((number, seconds, bound))
+        self.say(number, f", perplexity: {_perplexity(bound, self.words):.4f}" * self.asked(number))
+
+    def say(self, number, more=""):
         if self.settings.verbose and number:
-            print(words + (f", perplexity: {perplexity:.4f}" if evaluated else ""))
-        if evaluated:
-            before, self.last = self.last, perplexity
-            if before is not None and abs(before - perplexity) < self.settings.perp_tol:
-                raise _Enough
+            print(f"iteration: {number} of max_iter: {self.settings.max_iter}{more}")
 
 # %% ../nbs/35_topics.ipynb #c17e52df
 class _Inference(_Start):
@@ -387,47 +404,55 @@ class _Inference(_Start):
         topics = _divergence(self.components_, psi(self.components_), self.topic_word_prior_).sum()
         return expected.log_likelihood - topics, expected.statistics["bounds"].join(X.shape[0])
 
-# %% ../nbs/35_topics.ipynb #91e5989a
+# %% ../nbs/35_topics.ipynb #f06ea2f0
 class _Batch(_Inference):
     "The batch fit: topics around anchors, some updates with means, then passes that climb the bound."
     def _fit_batch(self, X, mapper):
         log, self.converged_ = _Log(self, X.sum()), False
         self._begin_slowly(X, mapper)
         model = TopicModel(min(_PASS_UPDATES, self.max_doc_update_iter), self.mean_change_tol, self.learn_doc_topic_prior, self.learn_topic_word_prior)
-        params, data = (self._alpha(), np.asarray(float(self.topic_word_prior_)), self.components_, self._fresh(X.shape[0])), _corpus(X)
-        try:
-            if self.max_iter:
-                self.converged_ = em(model, params, data, tol=self.tol * log.words, max_iter=self.max_iter, callbacks=[log], mapper=mapper, warn=False).converged
-            else:
-                log(Step(0, params, e_step(model, params, data, mapper), 0.0))
-        except _Enough:
-            self.converged_ = True
+        self._climb(log, model, (*self._priors_and_topics(), self._fresh(X.shape[0])), _corpus(X), mapper)
         self._keep(log)
         return log
+
+    def _priors_and_topics(self):
+        return self._alpha(), np.asarray(float(self.topic_word_prior_)), self.components_
+
+    def _climb(self, log, model, params, data, mapper):
+        "As many passes as are wanted; with none wanted, the bound where they would begin."
+        log.begun = log.seconds()
+        if self.max_iter:
+            self.converged_ = self._drive(log, model, params, data, mapper=mapper, max_iter=self.max_iter, stop=log.stop).converged
+        else:
+            log(Step(0, params, e_step(model, params, data, mapper), 0.0))
+
+    def _drive(self, log, model, params, data, **options):
+        return em(model, params, data, callbacks=[log], warn=False, **options)
 
     def _keep(self, log):
         alpha, eta, topic_words = log.params[:3]
         self.components_, self.topic_word_prior_ = np.ascontiguousarray(topic_words), float(eta)
-        self.n_iter_ = len(log.rows) - 1
+        self.n_iter_ = log.rows[-1][0]
         self.n_batch_iter_ = 1 + self.n_iter_
         if self.learn_doc_topic_prior:
             self.doc_topic_prior_ = float(alpha[0]) if self.learn_doc_topic_prior == "symmetric" else alpha
 
-# %% ../nbs/35_topics.ipynb #02a047f1
+# %% ../nbs/35_topics.ipynb #46abe213
 class _Online(_Batch):
     "The online fit."
     def _fit_online(self, X, mapper):
         log, self.converged_ = _Log(self, X.sum()), False
-        try:
-            for number in range(1, self.max_iter + 1):
-                for rows in gen_batches(X.shape[0], self.batch_size):
-                    self._minibatch(X[rows], X.shape[0], mapper)
-                self.n_iter_, asked = number, self.evaluate_every > 0 and number % self.evaluate_every == 0
-                log.note(number, self._bound(X, mapper)[0] if asked else None)
-        except _Enough:
-            self.converged_ = True
+        while self.n_iter_ < self.max_iter and not self.converged_:
+            for rows in gen_batches(X.shape[0], self.batch_size):
+                self._minibatch(X[rows], X.shape[0], mapper)
+            self.n_iter_ += 1
+            if log.asked(self.n_iter_):
+                log.note(self.n_iter_, log.seconds(), self._bound(X, mapper)[0])
+                self.converged_ = len(log.rows) > 1 and log.rests(log.rows[-2][2], log.rows[-1][2])
+            else:
+                log.say(self.n_iter_)
         if not log.rows or log.rows[-1][0] < self.n_iter_:
-            log.rows.append((self.n_iter_, time.perf_counter() - log.started, self._bound(X, mapper)[0]))
+            log.rows.append((self.n_iter_, log.seconds(), self._bound(X, mapper)[0]))
         return log
 
 # %% ../nbs/35_topics.ipynb #1826f3b5
@@ -446,7 +471,7 @@ def _chosen(settings, item):
     "A list of some documents of a block, which come with their numbers."
     return [settings._counts(item[1], least=0)[item[0]]]
 
-# %% ../nbs/35_topics.ipynb #0571ff1f
+# %% ../nbs/35_topics.ipynb #d1bc9af1
 @dataclass(frozen=True)
 class _PassingModel(TopicModel):
     "LDA for documents that begin anew in each pass, with parameters (alpha, eta, topic_words), in blocks as the estimator reads them."
@@ -465,17 +490,24 @@ class _PassingModel(TopicModel):
 
     def maximization(self, expected, params):
         "Equation (33.17) for the topics, and the priors that are to be learnt."
-        if expected.weight != self.documents:
-            raise ValueError(f"X gave {expected.weight:.0f} documents in a pass, and {self.documents} in the first: "
-                             "it must give the same blocks each time")
         return self._topics(expected.statistics, self.documents, *params[:2])
 
-# %% ../nbs/35_topics.ipynb #c5a80972
+# %% ../nbs/35_topics.ipynb #ffc48568
+def _all_there(parts, documents):
+    "The parts of a pass, and a `ValueError` after the last one where documents are missing, or new."
+    found = 0
+    for part in parts:
+        found += part.weight
+        yield part
+    if found != documents:
+        raise ValueError(f"X gave {found:.0f} documents in a pass, and {documents} in the first: it must give the same blocks each time")
+
+# %% ../nbs/35_topics.ipynb #02af15c2
 class _Looking(_Online):
     "What a fit to blocks must know before its first pass."
     def _look(self, data, mapper):
         "The number of documents in each block, a sample of all documents, and the number of words."
-        found = reduce(add, mapper(partial(_size, self), enumerate(_blocks(data))), _Kept())
+        found = reduce(add, mapper(partial(_size, clone(self)), enumerate(_blocks(data))), _Kept())
         if not found.parts:
             raise ValueError("X gave no blocks: it must return a new iterator over blocks each time it is called")
         sizes, words, columns = found.join(len(found.parts)).T
@@ -499,44 +531,51 @@ class _Looking(_Online):
         settings.n_features_in_ = self.n_features_in_
         return settings
 
-# %% ../nbs/35_topics.ipynb #2100f2fc
+# %% ../nbs/35_topics.ipynb #893cdda1
 class _Streaming(_Looking):
     "The batch fit to blocks of documents, which are read again in each pass."
     def _fit_stream(self, blocks, mapper):
         own = getattr(blocks, "mapper", None)
         data = blocks if own or mapper is map else lambda: map(deepcopy, _blocks(blocks))    # threads must not see a block change
-        sizes, sample, words = self._look(data, own or mapper)
+        each = own or mapper
+        sizes, sample, words = self._look(data, each)
         log, self.converged_, documents = _Log(self, words), False, int(sizes.sum())
         self._begin_slowly(sample, mapper)
         self.components_ = self.topic_word_prior_ + (self.components_ - self.topic_word_prior_) * (documents / sample.shape[0])
         learn = self.learn_doc_topic_prior, self.learn_topic_word_prior
         model = _PassingModel(self.max_doc_update_iter, self.mean_change_tol, *learn, self._bare(), documents)
-        self._climb(log, model, data, own or mapper)
+        try:
+            self._climb(log, model, self._priors_and_topics(), data, lambda expect, blocks: _all_there(each(expect, blocks), documents))
+        except LikelihoodFell:                                          # the log has the pass before
+            self.converged_ = True
         self._keep(log)
         return log
 
-    def _climb(self, log, model, data, mapper):
-        params = self._alpha(), np.asarray(float(self.topic_word_prior_)), self.components_
-        try:
-            for number in range(self.max_iter + 1):
-                expected = e_step(model, params, data, mapper)
-                after = model.maximization(expected, params)
-                log(Step(number, params, expected, 0.0))
-                if number and log.rows[-1][2] - log.rows[-2][2] <= self.tol * log.words:
-                    raise _Enough
-                params = after
-        except _Enough:
-            self.converged_ = True
+# %% ../nbs/35_topics.ipynb #bacd8106
+class _Opening(_Streaming):
+    "What stands at the door of a fit."
+    def _documents(self, X):
+        "X, or a function over blocks in its place; chapter 41 makes one of what lies on other machines."
+        if callable(X):
+            vars(self).pop("feature_names_in_", None)
+        return X
 
-# %% ../nbs/35_topics.ipynb #e2d27bd4
-class _Fit(_Streaming):
+    def _check_settings(self, stream):
+        "Raise where settings do not go together; chapter 40 adds what a checkpoint needs."
+        if self.learning_method == "online" and (stream or self.checkpoint or self.learn_doc_topic_prior or self.learn_topic_word_prior):
+            raise ValueError("blocks of documents, checkpoint, learn_doc_topic_prior and learn_topic_word_prior need learning_method='batch'")
+
+# %% ../nbs/35_topics.ipynb #10f494da
+class _Fit(_Opening):
     "The three ways to fit."
     def fit(self, X, y=None):
-        "Fit topics to the counts X, documents by words, dense or sparse, or a function that returns an iterator over blocks of such documents."
+        """Fit topics to the counts X, documents by words, dense or sparse.
+
+        X may also be a function that returns an iterator over blocks of such documents, or a collection of Dask (`emlit.distributed`)."""
         self._validate_params()
+        X = self._documents(X)
         online, stream = self.learning_method == "online", callable(X)
-        if online and (stream or self.learn_doc_topic_prior or self.learn_topic_word_prior):
-            raise ValueError("blocks of documents, learn_doc_topic_prior and learn_topic_word_prior need learning_method='batch'")
+        self._check_settings(stream)
         if not stream:
             X = self._counts(X, reset=True)
             _check_words(X.sum())
@@ -569,7 +608,7 @@ class _PartialFit(_Fit):
                 self._minibatch(X[rows], self.total_samples, mapper)
         return self
 
-# %% ../nbs/35_topics.ipynb #f8597c7c
+# %% ../nbs/35_topics.ipynb #759a9784
 class _Asked(_PartialFit):
     "What a fit says about documents, old or new, and about its topics."
     def _asked(self, X):
@@ -586,6 +625,7 @@ class _Asked(_PartialFit):
 
     def fit_transform(self, X, y=None, *, normalize=True):
         "Fit, and return the shares of the topics in each document."
+        _check_numbers("X", X)
         return self.fit(X, y).transform(X, normalize=normalize)
 
     def score(self, X, y=None):
@@ -629,7 +669,7 @@ class _Reporting(_Asked):
     def _n_features_out(self):
         return len(self.components_)
 
-# %% ../nbs/35_topics.ipynb #388425bb
+# %% ../nbs/35_topics.ipynb #4623f256
 class LatentDirichletAllocation(_Reporting):
     """Topics of documents by latent Dirichlet allocation, with variational Bayes in batches or online.
 
@@ -638,8 +678,9 @@ class LatentDirichletAllocation(_Reporting):
     corpus in nats; `bound_`, exp of minus this per word; `history_`, its values with times; `converged_`, `n_iter_`, `n_batch_iter_`.
     `partial_fit` goes on from a fit, with its priors and its number of topics, and leaves what `fit` said about its own documents.
 
-    `fit` also takes a function that returns a new iterator over blocks of documents, in any sizes, each time it is called. Then every document
-    begins anew in each pass and is read until it settles, and no more is held in memory than a block, the topics and a sample of the documents.
+    `fit` also takes a function that returns a new iterator over blocks of documents, in any sizes, each time it is called, or a collection of
+    Dask (`emlit.distributed`). Then every document begins anew in each pass and is read until it settles, and no more is held in memory than a
+    block, the topics and a sample of the documents. A pass that would lower the bound ends the fit.
 
     Parameters
     ----------
@@ -679,16 +720,20 @@ class LatentDirichletAllocation(_Reporting):
         'symmetric' learns one alpha, 'free' one a topic (batch only).
     learn_topic_word_prior : bool
         Whether eta is learnt (batch only).
+    checkpoint : path or None
+        Write how far a fit has come into this file after each pass; a fit that was killed, and is run again, goes on from there and ends with
+        the same digits (`emlit.stream`; batch only). Needs a whole number as `random_state`. The file is as large as `components_`, and, for
+        documents in memory, the shares of the topics in each of them.
     """
     _parameter_constraints = _CONSTRAINTS
 
     def __init__(self, n_components=10, *, doc_topic_prior=None, topic_word_prior=None, learning_method="batch", learning_decay=0.7,
                  learning_offset=10.0, max_iter=100, batch_size=128, evaluate_every=-1, total_samples=1e6, perp_tol=0.1, mean_change_tol=1e-3,
                  max_doc_update_iter=100, n_jobs=None, verbose=0, random_state=None, tol=1e-3, learn_doc_topic_prior=None,
-                 learn_topic_word_prior=False):
+                 learn_topic_word_prior=False, checkpoint=None):
         self.n_components, self.doc_topic_prior, self.topic_word_prior = n_components, doc_topic_prior, topic_word_prior
         self.learning_method, self.learning_decay, self.learning_offset = learning_method, learning_decay, learning_offset
         self.max_iter, self.batch_size, self.evaluate_every, self.total_samples = max_iter, batch_size, evaluate_every, total_samples
         self.perp_tol, self.mean_change_tol, self.max_doc_update_iter = perp_tol, mean_change_tol, max_doc_update_iter
         self.n_jobs, self.verbose, self.random_state, self.tol = n_jobs, verbose, random_state, tol
-        self.learn_doc_topic_prior, self.learn_topic_word_prior = learn_doc_topic_prior, learn_topic_word_prior
+        self.learn_doc_topic_prior, self.learn_topic_word_prior, self.checkpoint = learn_doc_topic_prior, learn_topic_word_prior, checkpoint

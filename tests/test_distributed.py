@@ -9,11 +9,13 @@ from operator import add
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 from strict import equal, no_warnings, quiet  # noqa: F401
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from emlit.chains import GaussianHMM, PoissonHMM
+from emlit.conditional import GaussianMixtureImputer
 from emlit.data import sample_gaussian_mixture
 from emlit.distributed import cluster_map, message_sizes, partitions
 from emlit.em import Expected, e_step, em, in_blocks
@@ -23,7 +25,7 @@ from emlit.hmm import HMMModel, sample_chain
 from emlit.lda import document_blocks, sample_corpus, start_lda
 from emlit.mixture import Mixture, _opened
 from emlit.stream import Checkpoint
-from emlit.topics import TopicModel
+from emlit.topics import LatentDirichletAllocation, TopicModel
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -271,7 +273,7 @@ def test_rows_are_not_pulled(kind, words):
     "Whatever would bring all rows here is refused before it does, and the code in the message does what was wanted."
     data = Counts()
     X, model = getattr(data, kind), Mixture(2, random_state=0).fit(data.rows)
-    for name in ("predict", "predict_proba", "score", "score_samples", "aic", "bic", "icl"):
+    for name in ("predict", "predict_proba", "score_samples"):
         with pytest.raises(TypeError, match=words + ".*all of its rows would be brought here: have each part") as told:
             getattr(model, name)(X)
     with pytest.raises(TypeError, match="partial_fit takes one"):
@@ -287,7 +289,9 @@ def test_rows_are_not_pulled(kind, words):
 def test_fit_predict_is_refused_before_the_fit():
     "Not after a night of fitting; and a chain is told of pairs."
     data, model = Counts(), Mixture(2)
-    for X in (data.array, data.frame, data.blocks):
+    with pytest.raises(TypeError, match=r"\(block\) for each block of X;"):
+        Mixture(2).fit(data.rows).predict([data.delayed])
+    for X in (data.array, data.frame, data.blocks, [data.delayed]):
         with pytest.raises(TypeError, match="call fit, and then have each part"):
             model.fit_predict(X)
     assert not hasattr(model, "weights_")
@@ -495,13 +499,105 @@ def test_chains(client):
 
 def test_documents(client):
     "Topic models: blocks (numbers, rows in CSR form)."
-    from scipy.sparse import csr_array
     rng = np.random.default_rng(5)
     X = csr_array(sample_corpus(np.full(2, .3), rng.dirichlet(np.full(12, .2), size=2), np.full(40, 25), rng)[0], dtype=float)
     begin = start_lda(X, 2, rng)
     blocks = [dask.delayed(block) for block in document_blocks(X, 7)()]
     fit = em(TopicModel(), begin, partitions(blocks), mapper=cluster_map, max_iter=5, tol=0, warn=False)
     same(fit, em(TopicModel(), begin, X, max_iter=5, tol=0, warn=False))
+
+
+RNG = np.random.default_rng(0)
+COUNTS = sample_corpus(np.full(4, .2), RNG.dirichlet(np.full(40, .1), size=4), np.full(120, 40), RNG)[0]
+
+
+def lda(**settings):
+    return LatentDirichletAllocation(**dict(n_components=4, random_state=0) | settings)
+
+
+def blocks_here():
+    return (COUNTS[a:a + 50] for a in range(0, 120, 50))
+
+
+def same_topics(one, other):
+    assert (one.n_iter_, one.converged_, one.n_features_in_) == (other.n_iter_, other.converged_, other.n_features_in_)
+    equal(one.history_["bound"], other.history_["bound"])
+    equal(one.components_, other.components_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["dense", "narrow", csr_array, csr_matrix, "unknown", "narrow and sparse", "list", "partitions"])
+def test_topics(client, kind):
+    "`fit` of a Dask array with dense or sparse chunks, of words as well as of documents, of unknown sizes, and of delayed blocks, is `fit` of blocks."
+    dense = dask.array.from_array(COUNTS.toarray(), chunks=(37, 12 if "narrow" in str(kind) else 40))
+    delayed = [dask.delayed(COUNTS[a:b]) for a, b in ((0, 50), (50, 50), (50, 120))]
+    if kind == "unknown":
+        X = dask.array.concatenate([dask.array.from_delayed(d, shape=(np.nan, 40), dtype=float, meta=csr_array((0, 40))) for d in delayed], allow_unknown_chunksizes=True)
+    elif kind in ("list", "partitions"):
+        X = delayed if kind == "list" else partitions(delayed)
+    else:
+        X = dense if kind in ("dense", "narrow") else dense.map_blocks(csr_array if kind == "narrow and sparse" else kind)
+    fit = lda().fit(X)
+    same_topics(fit, lda().fit(blocks_here))
+    assert fit.converged_ and fit.n_iter_ > 5
+
+
+def test_topics_of_tables_and_checkpoints(client, tmp_path):
+    "The names of the words are kept, and a fit is taken up again where its file is, here or there."
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    table = dd.from_pandas(pd.DataFrame(COUNTS.toarray(), columns=[f"word {j}" for j in range(40)]), npartitions=3)
+    fit = lda().fit(table)
+    same_topics(fit, lda().fit(blocks_here))
+    assert fit.top_words(1)[0] == [f"word {fit.components_[0].argmax()}"]
+    with pytest.warns(ConvergenceWarning):
+        lda(max_iter=3, checkpoint=tmp_path / "c.npz").fit(table)
+    same_topics(lda(checkpoint=tmp_path / "c.npz").fit(blocks_here), fit)
+    assert not hasattr(fit.fit(dask.array.from_array(COUNTS.toarray())), "feature_names_in_")
+
+
+def test_what_of_topics_comes_here(client, monkeypatch):
+    "The sizes of the blocks, a sample of the documents, and one sum in each pass; what is sent out are topics and no shares of documents."
+    from cloudpickle import dumps
+    came, sent, compute, once = [], [], dask.compute, cluster_map
+    monkeypatch.setattr(dask, "compute", lambda *promises: came.append(compute(*promises)) or came[-1])
+    monkeypatch.setattr("emlit.distributed.cluster_map", lambda function, blocks: sent.append(len(dumps(function))) or once(function, blocks))
+    monkeypatch.setattr("emlit.topics._SAMPLE", 30)
+    fit = lda(max_iter=4, tol=0)
+    fit.fit(dask.array.from_array(COUNTS.toarray(), chunks=(50, 40)))
+    assert [type(one).__name__ for (one,) in came] == ["_Kept", "list"] + ["Expected"] * (fit.n_iter_ + 1)
+    assert sum(part.shape[0] for part in came[1][0]) == 30
+    sent.clear()
+    fit.fit(dask.array.from_array(np.tile(COUNTS.toarray(), (20, 1)), chunks=(500, 40)))
+    assert max(sent) < 2 * 8 * 4 * 40 + 6000
+
+
+def test_documents_are_not_pulled():
+    "Whatever would bring all documents here is refused before it does, and the code in the message does what was wanted."
+    dd, pd = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    model, frame = lda().fit(COUNTS), pd.DataFrame(COUNTS.toarray())
+    dense = dask.array.from_array(COUNTS.toarray(), chunks=(50, 40))
+    delayed = dask.delayed(COUNTS)
+    for X, words in ((dense, "a Dask Array"), (dense.map_blocks(csr_array), "a Dask Array"), (dd.from_pandas(frame, npartitions=2), "a Dask DataFrame"),
+                     (delayed, "a Dask Delayed"), (partitions([delayed]), "made of delayed blocks"), ([delayed], "made of delayed blocks")):
+        for ask in (model.transform, model.score, model.perplexity, model.score_samples, model.partial_fit):
+            with pytest.raises(TypeError, match=words + r"\w*, and all of its rows would be brought here: have each part") as told:
+                ask(X)
+        with pytest.raises(TypeError, match="call fit, and then have each part"):
+            lda().fit_transform(X)
+        code = str(told.value).split("for shares of topics by ")[1].split("; partial_fit")[0].replace("(block) for each block of X()", "(*X())").replace("(block) for each block of X", "(*X)")
+        found = eval(code, {"X": X, "model": model, "np": np, "dask": dask}).compute()
+        equal(found, model.transform(COUNTS), rtol=1e-9)
+
+
+@pytest.mark.parametrize("X, error, words", [
+    (lambda: dask.array.ones(5), ValueError, "1 dimensions"), (lambda: dask.array.ones((5, 3), dtype=complex), TypeError, "X holds complex128"),
+    (lambda: dask.array.ones((5, 3)) * -1, ValueError, "Negative values"), (lambda: dask.array.zeros((5, 3)), ValueError, "X holds no words"),
+    (lambda: dask.delayed(COUNTS), TypeError, "or a list of dask.delayed blocks, not Delayed"),
+    (lambda: [dask.delayed(COUNTS), dask.delayed(COUNTS[:, :7])], ValueError, "blocks with 7 and with 40 columns")])
+def test_documents_that_are_none(X, error, words):
+    with pytest.raises(error, match=words):
+        lda().fit(X())
+    with pytest.raises(ValueError, match="need learning_method='batch'"):
+        lda(learning_method="online").fit([dask.delayed(COUNTS)])
 
 
 def estimator(kind="full", **settings):
@@ -624,3 +720,59 @@ def test_with_checkpoint_and_accelerator(client, tmp_path):
     np.testing.assert_array_equal(resumed.history, whole.history)
     fast = em(FULL, start(), data, mapper=cluster_map, tol=1e-6, accelerate="squarem")
     equal(fast.params[1], whole.params[1], rtol=1e-4)
+
+
+def test_judging_where_the_rows_are(client, monkeypatch):
+    "Mixtures and chains on a cluster, as in memory, with weights, names, and errors that name the block; in this process no row is read."
+    X, w = dask.array.from_array(ROWS, chunks=(1500, 3)), np.arange(len(ROWS)) % 3 + .5
+    fit = estimator().fit(ROWS)
+    for rows, more, given in ((X, {}, {}), (partitions(delayed_blocks()), {}, {}), (X, {"sample_weight": dask.array.from_array(w, chunks=900)}, {"sample_weight": w})):
+        for name in ("score", "aic", "bic", "icl"):
+            equal(getattr(fit, name)(rows, **more), getattr(fit, name)(ROWS, **given), rtol=1e-12)
+    with monkeypatch.context() as here:
+        here.setattr(GaussianMixture, "_log_joint", lambda *_: pytest.fail("in this process"))
+        assert np.isfinite(fit.bic(X))
+    chain = quiet(lambda: GaussianHMM(2, random_state=0, n_iter=3).fit(ROWS[:900]))
+    pairs = partitions([dask.delayed((ROWS[:500], [200, 300])), dask.delayed((ROWS[500:900], [400]))])
+    for name in ("score", "aic", "bic"):
+        equal(getattr(chain, name)(pairs), getattr(chain, name)(ROWS[:900], lengths=[200, 300, 400]), rtol=1e-12)
+    frame = pytest.importorskip("pandas").DataFrame(ROWS, columns=list("abcd"))
+    table = pytest.importorskip("dask.dataframe").from_pandas(frame, npartitions=3)
+    named = quiet(lambda: estimator().fit(table))
+    equal(named.bic(table), named.bic(frame), rtol=1e-12)
+    for other, words in ((table[list("abdc")], "same order as they were in fit"), (table[list("abc")], "feature names should match")):
+        with pytest.raises(ValueError, match=words):
+            named.score(other)
+    with pytest.raises(ValueError, match="block 1 of X .counted from 0.: .*infinity"):
+        fit.bic([dask.delayed(ROWS), dask.delayed(np.full((2, D), np.inf))])
+    with pytest.raises(ValueError, match="may cut a series in two"):
+        chain.score(X)
+    with pytest.raises(ValueError, match="X is made of delayed blocks: let them be pairs"):
+        fit.score(partitions(X), sample_weight=w)
+
+
+def test_holes_are_filled_where_the_rows_are():
+    "The imputer brings no rows here, and says how it is done; what it says works."
+    rows = np.where(np.random.default_rng(0).random(ROWS.shape) < .2, np.nan, ROWS)[:600]
+    X, imputer = dask.array.from_array(rows, chunks=(200, D)), GaussianMixtureImputer().fit(rows)
+    with pytest.raises(TypeError, match=r"all of its rows would be brought here: have each part .* filled rows by X.map_blocks\(model.transform, dtype=float\)"):
+        imputer.transform(X)
+    np.testing.assert_allclose(X.map_blocks(imputer.transform, dtype=float).compute(), imputer.transform(rows), rtol=1e-10)
+    with pytest.raises(TypeError, match="call fit, and then have each part"):
+        GaussianMixtureImputer().fit_transform(X)
+    table = pytest.importorskip("dask.dataframe").from_pandas(pytest.importorskip("pandas").DataFrame(rows, columns=list("abcd")), npartitions=3)
+    named = GaussianMixtureImputer().fit(table)
+    with pytest.raises(TypeError, match=r"X.map_partitions\(model.transform, meta=np.empty\(\(0, 4\)\)\)"):
+        named.transform(table)
+    np.testing.assert_allclose(np.asarray(table.map_partitions(named.transform, meta=np.empty((0, 4))).compute()), named.transform(table.compute()), rtol=1e-10)
+
+
+def test_names_that_the_chunks_do_not_have():
+    "They are those of the table, whose chunks are arrays: no warning comes from any of them."
+    frame = pytest.importorskip("pandas").DataFrame(ROWS[:600], columns=list("abcd"))
+    table = pytest.importorskip("dask.dataframe").from_pandas(frame, npartitions=3)
+    fit = quiet(lambda: estimator().fit(frame))
+    equal([fit.score(table), fit.icl(table)], [fit.score(frame), fit.icl(frame)], rtol=1e-12)
+    again = quiet(lambda: estimator(max_iter=2).fit(table[list("dcba")]))
+    assert again.feature_names_in_.tolist() == list("dcba") and again.n_features_in_ == 4
+    assert fit.feature_names_in_.tolist() == list("abcd")                     # judging takes nothing away

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from emlit import CategoricalHMM, GaussianHMM, GaussianMixture, Mixture, PoissonHMM, Prior, stream
+from emlit import CategoricalHMM, GaussianHMM, GaussianMixture, LatentDirichletAllocation, Mixture, PoissonHMM, Prior, stream, topics
 from emlit.data import load_faithful
 from emlit.families import Full, MixtureModel
 from emlit.hmm import sample_chain
-from emlit.mixture import _mapper
+from emlit.lda import sample_corpus
+from emlit.mixture import _mapper, _Source
 from emlit.stream import Checkpoint, npy_blocks, parquet_blocks
 from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
 
@@ -483,6 +484,205 @@ def test_starts_and_restarts_are_told_apart(tmp_path):
     assert later and restarted
 
 
+# ---- checkpoints of topics -----------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+COUNTS = sample_corpus(np.full(4, .2), RNG.dirichlet(np.full(40, .1), size=4), np.full(120, 60), RNG)[0]
+
+
+def some(X=COUNTS, passes=10**6):
+    "Three blocks of documents, for so many passes."
+    left = iter(range(passes))
+    def blocks():
+        if next(left, None) is None:
+            raise Cut
+        return (X[a:a + 50] for a in range(0, X.shape[0], 50))
+    return blocks
+
+
+def lda(checkpoint=None, **settings):
+    return LatentDirichletAllocation(**dict(n_components=4, random_state=0, tol=1e-5, max_iter=200, checkpoint=checkpoint) | settings)
+
+
+def same_topics(a, b):
+    "The same fit, to the last digit, and the same state of the random numbers."
+    for name in ("components_", "doc_topic_prior_", "topic_word_prior_", "lower_bound_", "bound_", "n_iter_", "n_batch_iter_", "converged_", "n_features_in_"):
+        np.testing.assert_array_equal(getattr(b, name), getattr(a, name), err_msg=name)
+    for name in ("iteration", "bound"):
+        np.testing.assert_array_equal(b.history_[name], a.history_[name], strict=True)
+    assert (np.diff(b.history_["seconds"]) > 0).all()
+    np.testing.assert_array_equal(a.random_state_.get_state()[1], b.random_state_.get_state()[1])
+
+
+KINDS_OF_FIT = {
+    "memory": (COUNTS, {}), "blocks": (some(), {}), "priors": (COUNTS, {"learn_doc_topic_prior": "free", "learn_topic_word_prior": True}),
+    "priors in blocks": (some(), {"learn_doc_topic_prior": "symmetric"}), "a fall": (some(), {"tol": 0, "max_doc_update_iter": 5}),
+    "perplexity": (COUNTS, {"tol": 0, "evaluate_every": 5, "perp_tol": .02}), "perplexity in blocks": (some(), {"tol": 0, "evaluate_every": 3, "perp_tol": .02})}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FIT)
+def test_topics_go_on(tmp_path, capsys, kind):
+    "After so many passes, from the file, as if nothing had happened; and once more when the fit is done."
+    X, settings = KINDS_OF_FIT[kind]
+    whole = lda(**settings).fit(X)
+    assert whole.converged_ and whole.n_iter_ > 8
+    if kind == "a fall":
+        assert np.diff(whole.history_["bound"])[-1] > 0                  # the pass that fell is not in the log
+    for number, path in ((passes, tmp_path / f"{passes}.npz") for passes in (1, 4, whole.n_iter_ - 1)):
+        short = quiet(lambda: lda(path, **settings | {"max_iter": number}).fit(X))
+        assert short.n_iter_ == number and not short.converged_
+        same_topics(whole, lda(path, verbose=1, **settings).fit(X))
+        printed = capsys.readouterr().out.splitlines()
+        assert printed[0].startswith(f"iteration: {number} of") and len(printed) == whole.n_iter_ - number + 1      # no pass is taken twice but one
+        same_topics(whole, lda(path, verbose=1, **settings).fit(X))
+        assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_topics_after_many_power_cuts(tmp_path):
+    "A function over blocks that fails again and again, and is read no more often than it must."
+    whole, cuts = lda().fit(some()), 0
+    while True:
+        try:
+            fit = lda(tmp_path / "c.npz").fit(some(passes=2 + 4))        # two to look, one that was known, three new ones
+            break
+        except Cut:
+            cuts += 1
+    same_topics(whole, fit)
+    assert cuts == (whole.n_iter_ - 1) // 3
+
+
+def test_what_topics_may_change_on_the_way(tmp_path):
+    "Rules that end a fit, threads, and the blocks."
+    lda(tmp_path / "c.npz", tol=1e-3).fit(some())
+    other = lda(tmp_path / "c.npz", n_jobs=2, evaluate_every=4, perp_tol=1e-9).fit(lambda: iter([COUNTS[:7], COUNTS[7:]]))
+    whole = lda().fit(some())
+    assert other.n_iter_ == whole.n_iter_
+    np.testing.assert_allclose(other.components_, whole.components_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"n_components": 5}, "n_components is 4, and here it is 5"), ({"random_state": 5}, "random_state"), ({"doc_topic_prior": [.1, .2, .3, .4]}, "doc_topic_prior"),
+    ({"topic_word_prior": .1}, "topic_word_prior"), ({"mean_change_tol": .1}, "mean_change_tol"), ({"max_doc_update_iter": 9}, "max_doc_update_iter"),
+    ({"learn_doc_topic_prior": "free"}, "learn_doc_topic_prior"), ({"learn_topic_word_prior": True}, "learn_topic_word_prior")])
+def test_topics_of_other_settings(tmp_path, change, words):
+    lda(tmp_path / "c.npz", max_iter=2, tol=0).fit(COUNTS)
+    with pytest.raises(ValueError, match=f"checkpoint of another fit, whose {words}"):
+        lda(tmp_path / "c.npz", **change).fit(COUNTS)
+
+
+def test_topics_of_other_documents(tmp_path):
+    "Another number of words, the same words in other documents, blocks in place of memory, other files, and damage."
+    path = tmp_path / "c.npz"
+    lda(path, max_iter=2, tol=0).fit(COUNTS)
+    mixed = COUNTS.copy()
+    mixed.data[[0, 1]] += [1, -1]
+    for X, words in ((COUNTS[:100], "whose data is 7200 words, and here it is 6000 words"), (mixed, "whose start from the data is"), (some(), "whose start from the data is")):
+        with pytest.raises(ValueError, match=words):
+            lda(path).fit(X)
+    GaussianMixture(2, random_state=0, checkpoint=tmp_path / "mixture.npz").fit(FAITHFUL)
+    with pytest.raises(ValueError, match="whose class is GaussianMixture, and here it is LatentDirichletAllocation"):
+        lda(tmp_path / "mixture.npz").fit(COUNTS)
+    with pytest.raises(ValueError, match="whose class is LatentDirichletAllocation"):
+        GaussianMixture(2, random_state=0, checkpoint=path).fit(FAITHFUL)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(ValueError, match="damaged, or no checkpoint"):
+        lda(path).fit(COUNTS)
+
+
+def test_the_documents_of_a_file_are_read(tmp_path, monkeypatch):
+    "Where the start is the same by chance, the bound tells."
+    monkeypatch.setattr(topics, "_SAMPLE", 20)
+    lda(tmp_path / "c.npz", max_iter=2, tol=0).fit(some())
+    used = LatentDirichletAllocation(4, random_state=0)
+    used._begin(40)
+    chosen = used.random_state_.choice(120, 20, replace=False)
+    others = np.setdiff1d(np.arange(120), chosen)
+    X = COUNTS.copy()
+    row = others[0]
+    entries = slice(X.indptr[row], X.indptr[row + 1])
+    X.data[entries] = X.data[entries][::-1]                              # as many words, but others, in a document out of the sample
+    with pytest.raises(ValueError, match="belongs to other rows"):
+        lda(tmp_path / "c.npz").fit(some(X))
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"random_state": None}, "whole number as random_state"), ({"random_state": np.random.RandomState(0)}, "whole number as random_state"),
+    ({"checkpoint": "/no/such/folder/c.npz"}, "no folder"), ({"learning_method": "online"}, "checkpoint.*need learning_method='batch'")])
+def test_topics_that_cannot_be_taken_up(tmp_path, change, words):
+    "It is said before the first pass."
+    for X in (COUNTS, some(passes=0)):
+        with pytest.raises(ValueError, match=words):
+            lda(**{"checkpoint": tmp_path / "c.npz"} | change).fit(X)
+
+
+def test_a_checkpoint_is_a_setting():
+    "Of clones and kept fits; and without a pass there is nothing to write."
+    assert clone(lda("c.npz")).checkpoint == "c.npz"
+
+
+def test_no_pass_no_file(tmp_path):
+    same_topics(lda(max_iter=0).fit(COUNTS), fit := lda(tmp_path / "c.npz", max_iter=0).fit(COUNTS))
+    assert fit.n_iter_ == 0 and not (tmp_path / "c.npz").exists()
+
+
+TOPICS_SCRIPT = """
+import os, signal, sys, time
+import numpy as np
+import emlit.topics
+from emlit import LatentDirichletAllocation
+X, rng = np.load("counts.npy"), np.random.default_rng()
+FITS = {"memory": (X, {"evaluate_every": 5, "perp_tol": .0005}), "blocks": (lambda: iter(np.array_split(X, 3)), {"max_doc_update_iter": 3})}
+read, say = emlit.topics._read, emlit.topics._Log.say
+
+def fit(name, checkpoint, pause):
+    def slow(*arguments):
+        if arguments[6:] != (np.log,):                                  # not in the start
+            time.sleep(pause)
+        return read(*arguments)
+    emlit.topics._read = slow
+    data, settings = FITS[name]
+    passes = open(name + ".passes", "a")
+    emlit.topics._Log.say = lambda log, number, more="": print(number, file=passes, flush=True) if checkpoint else None
+    done = LatentDirichletAllocation(4, random_state=0, tol=0, max_iter=300, checkpoint=checkpoint, **settings).fit(data)
+    np.savez(f"{name}-{'war' if checkpoint else 'peace'}.npz", topics=done.components_, passes=done.n_iter_, converged=done.converged_,
+             iteration=done.history_["iteration"], bound=done.history_["bound"])
+
+def in_a_process(*arguments):
+    child = os.fork()
+    if child == 0:
+        fit(*arguments)
+        os._exit(0)
+    return child
+
+for name in FITS:
+    kills, killed = 0, True
+    while kills < 12 and killed:
+        child = in_a_process(name, name + ".checkpoint", {"memory": .02, "blocks": .006}[name])
+        time.sleep(rng.uniform(.05, .25))
+        os.kill(child, signal.SIGKILL)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        kills += killed
+    assert os.waitpid(in_a_process(name, name + ".checkpoint", 0), 0)[1] == 0
+    fit(name, None, 0)
+    print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
+def test_sigkill_of_topics(tmp_path):
+    "Killed at up to twelve random moments, in memory and from blocks; each process went on from the passes of the one before."
+    np.save(tmp_path / "counts.npy", COUNTS.toarray())
+    out = subprocess.run([sys.executable, "-c", TOPICS_SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert min(map(int, out.stdout.split())) >= 3, out.stdout
+    for name in ("memory", "blocks"):
+        with np.load(tmp_path / f"{name}-peace.npz") as a, np.load(tmp_path / f"{name}-war.npz") as b:
+            for array in a.files:
+                np.testing.assert_array_equal(a[array], b[array], err_msg=f"{name} {array}")
+            assert a["converged"] and a["passes"] >= 20
+        steps = np.diff(np.array((tmp_path / f"{name}.passes").read_text().split(), dtype=int))
+        assert set(steps.tolist()) == {0, 1} and (steps == 0).sum() >= 2, steps      # each process began where the last one was: no pass is lost
+
+
 # ---- found by trying to break it -----------------------------------------------------------------
 
 
@@ -573,10 +773,10 @@ def test_functions_that_give_something_else(blocks, error, words):
         GaussianMixture(2).fit(blocks)
 
 
-@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score", "score_samples", "bic", "fit_predict"])
-def test_only_fit_takes_a_function(ask):
-    "Everything else is asked block by block, and says so."
-    with pytest.raises(TypeError, match="X is a function, which only fit takes"):
+@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score_samples", "fit_predict"])
+def test_answers_for_each_row_want_them_in_memory(ask):
+    "They are asked for block by block, and say so."
+    with pytest.raises(TypeError, match="X is a function, and numbers in memory are needed here: give the rows, one block after the other"):
         getattr(GaussianMixture(2, random_state=0).fit(FAITHFUL), ask)(lambda: iter([FAITHFUL]))
 
 
@@ -628,3 +828,110 @@ def test_a_deleted_file_is_still_mapped(file):
     mapped, X = np.load(file, mmap_mode="r"), np.load(file)
     file.unlink()
     same(*(GaussianMixture(2, random_state=0, max_iter=9, tol=1e-2).fit(rows) for rows in (X, mapped)))
+
+
+# ---- judging, block by block ---------------------------------------------------------------------
+
+
+def judged(fit, X, *more, names=("score", "aic", "bic", "icl"), **kwargs):
+    "All that judges a fit."
+    return np.array([getattr(fit, name)(X, *more, **kwargs) for name in names if hasattr(fit, name)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("holes", [0, .3])
+def test_judging(kind, holes):
+    "As in memory: with weights, with blocks that have none, with holes, and with rows and a whole block of which nothing was seen."
+    X, w = groups(3000, holes=holes, seed=3), np.random.default_rng(0).uniform(0, 3, 3000)
+    fit = quiet(lambda: GaussianMixture(3, covariance_type=kind, random_state=0, max_iter=9).fit(X))
+    if holes:
+        X[40:60], X[2000:2200] = np.nan, np.nan
+    equal(judged(fit, cut(X)), judged(fit, X), rtol=1e-12)
+    equal(judged(fit, cut(X, w)), judged(fit, X, sample_weight=w), rtol=1e-12)
+    w[2000:2300] = 0                                                            # the block from 2100 to 2300 has rows that would count for much
+    X[2000:2300] = 1e3
+    edges = [0, 2100, 2300, 3000]
+    pairs = [(X[:0], w[:0]), *((X[a:b], w[a:b]) for a, b in zip(edges, edges[1:]))]
+    equal(judged(fit, lambda: iter(pairs)), judged(fit, X, sample_weight=w), rtol=1e-12)
+    if holes:
+        equal(judged(fit, lambda: iter([X[:1000], np.full((5, 3), np.nan)])), judged(fit, np.vstack([X[:1000], np.full((5, 3), np.nan)])), rtol=1e-12)
+
+
+def test_judging_reads_each_block_once():
+    "One pass, and no look before it."
+    X, asked = groups(2000), []
+    fit = GaussianMixture(2, random_state=0, max_iter=2, tol=1e9).fit(X)
+    def blocks():
+        for part in np.array_split(X, 4):
+            asked.append(len(part))
+            yield part
+    for number, name in enumerate(("score", "aic", "bic", "icl"), 1):
+        getattr(fit, name)(blocks)
+        assert asked == [500] * 4 * number
+
+
+def test_judging_a_file_piece_by_piece(tmp_path, monkeypatch):
+    "No more than a block of a mapped file is ever in memory, and it was read, not mapped."
+    np.save(tmp_path / "x.npy", groups(400_000, d=2))
+    mapped, seen = np.load(tmp_path / "x.npy", mmap_mode="r"), []
+    fit, before = GaussianMixture(2, random_state=0, max_iter=2, tol=1e9).fit(np.array(mapped[:1000])), GaussianMixture._log_joint
+    expected = judged(fit, np.array(mapped))
+    monkeypatch.setattr(GaussianMixture, "_log_joint", lambda self, X: (seen.append((type(X), len(X))), before(self, X))[1])
+    equal(judged(fit, mapped), expected, rtol=1e-12)
+    assert max(n for _, n in seen) < 250_000 and sum(n for _, n in seen) == 4 * 400_000 and {kind for kind, _ in seen} == {np.ndarray}
+    half, w = mapped[100_000:300_000], np.linspace(0, 1, 200_000)
+    equal(judged(fit, half, sample_weight=w), judged(fit, np.array(half), sample_weight=w), rtol=1e-12)
+
+
+@pytest.mark.parametrize("blocks, error, words", [
+    (lambda: iter([]), ValueError, "no rows that count in its blocks: does the function return a new iterator"),
+    (lambda: iter([FAITHFUL[:0], [], (FAITHFUL, np.zeros(272))]), ValueError, "no rows that count in its blocks"),
+    (lambda: None, TypeError, "returned one NoneType"), (lambda: FAITHFUL, TypeError, "returned one array"),
+    (iter([FAITHFUL]), TypeError, "an iterator, which can be run through only once"),
+    (lambda: iter([FAITHFUL, FAITHFUL[:, :1]]), ValueError, "block 1 of X .counted from 0.: X has 1 features"),
+    (lambda: iter([FAITHFUL, FAITHFUL[:0], [[1, np.inf]]]), ValueError, "block 2 of X .counted from 0.: .*infinity"),
+    (lambda: iter([(FAITHFUL, None, 3)]), ValueError, "block 0 of X .* a pair .rows, sample_weight., not a tuple of 3"),
+    (lambda: iter([(FAITHFUL, np.ones(3))]), ValueError, "block 0 of X .*shape"),
+    (lambda: iter([FAITHFUL, (FAITHFUL, -np.ones(272))]), ValueError, "block 1 of X .*[Nn]egative"),
+    (lambda: iter([[["a", "b"]]]), ValueError, "block 0 of X"),
+    (lambda: iter([np.full((3, 2), np.nan)]), ValueError, "no row of X holds a value")])
+def test_blocks_that_cannot_be_judged(blocks, error, words):
+    with pytest.raises(error, match=words):
+        GaussianMixture(2, random_state=0).fit(FAITHFUL).bic(blocks)
+
+
+def test_judging_by_name():
+    "Frames in blocks, with the names of the fit and with others."
+    frame = pd.DataFrame(FAITHFUL, columns=["a", "b"])
+    for fit in (GaussianMixture(2, random_state=0).fit(frame), GaussianHMM(2, random_state=0).fit(frame)):
+        equal(fit.score(lambda: iter([frame[:100]])), fit.score(frame[:100]))
+        with pytest.raises(ValueError, match="(?s)block 1 of X.*same order as they were in fit"):
+            fit.score(lambda: iter([frame[:100], frame[["b", "a"]]]))
+
+
+def test_judging_by_the_mapper_and_the_names_that_belong_to_blocks():
+    "Blocks that are arrays, of a table whose names are known; the names of the fit stay."
+    frame, asked = pd.DataFrame(FAITHFUL, columns=["a", "b"]), []
+    def mapper(function, blocks):
+        asked.append(function)
+        return map(function, blocks)
+    fit = GaussianMixture(2, random_state=0).fit(frame)
+    for columns in (["a", "b"], ["b", "a"]):
+        source = _Source(lambda: iter([FAITHFUL[:9], FAITHFUL[9:]]), mapper, frame[columns][:0])
+        if columns == ["a", "b"]:
+            value, total = fit._sum(source, GaussianMixture._score_sums)
+            equal(value / total, fit.score(frame), rtol=1e-12)
+        else:
+            with pytest.raises(ValueError, match="same order as they were in fit"):
+                fit._sum(source, GaussianMixture._score_sums)
+    assert len(asked) == 1 and fit.feature_names_in_.tolist() == ["a", "b"]
+
+
+def test_what_comes_with_blocks_that_are_judged():
+    "In the blocks, and by its name."
+    fits = GaussianMixture(2, random_state=0).fit(FAITHFUL), GaussianHMM(2, random_state=0).fit(FAITHFUL)
+    for fit, word, extra in zip(fits, ("sample_weight", "lengths"), (np.ones(272), [272])):
+        with pytest.raises(ValueError, match=f"a pair .rows, {word}., not a tuple of 3"):
+            fit.score(lambda: iter([(FAITHFUL, extra, 1)]))
+        with pytest.raises(ValueError, match="in place of a second argument"):
+            fit.score(lambda: iter([FAITHFUL]), **{word: extra})

@@ -359,7 +359,7 @@ def test_the_same_components_transform_the_same():
 
 def test_settings_are_scikit_learns_and_more():
     ours, theirs = LatentDirichletAllocation().get_params(), sklearn.decomposition.LatentDirichletAllocation().get_params()
-    assert ours.keys() - theirs.keys() == {"tol", "learn_doc_topic_prior", "learn_topic_word_prior"} and theirs.keys() < ours.keys()
+    assert ours.keys() - theirs.keys() == {"tol", "learn_doc_topic_prior", "learn_topic_word_prior", "checkpoint"} and theirs.keys() < ours.keys()
     assert {name for name in theirs if theirs[name] != ours[name]} == {"max_iter"}
 
 
@@ -720,6 +720,74 @@ def test_streams_that_are_none_are_refused():
             quiet(n_components=4).fit(blocks)
     with pytest.raises(ValueError, match="blocks of documents.*need learning_method='batch'"):
         quiet(learning_method="online").fit(in_parts(X, 10))
+
+
+def documents_of_a_pass(*sizes):
+    "A function that gives so many documents in its first pass, in its second, and so on."
+    X, turns = written(n=300, length=30)[0], iter(sizes)
+    return lambda: iter([X[:next(turns)]])
+
+
+@pytest.mark.parametrize("sizes", [[200, 200, 200, 203], [200, 200, 200, 200, 199], [200] * 6 + [300]])
+def test_passes_over_other_documents_are_refused(sizes):
+    "In whichever pass, also where the bound falls or would be the last one."
+    with pytest.raises(ValueError, match=f"X gave {sizes[-1]} documents in a pass, and 200 in the first: it must give the same blocks each time"):
+        quiet(n_components=4, max_iter=len(sizes) - 3).fit(documents_of_a_pass(*sizes))
+
+
+@pytest.mark.parametrize("tol", [.3, 1e-3])
+def test_a_pass_that_falls_is_the_end(tol):
+    "Documents begin anew in each pass: the guard of the driver refuses the pass that lowers the bound, and the fit has the topics of the one before."
+    X, _ = written()
+    fit = quiet(n_components=4, max_iter=300, max_doc_update_iter=5, mean_change_tol=tol).fit(in_parts(X, 50))
+    assert fit.converged_ and 10 < fit.n_iter_ < 300 and (np.diff(fit.history_["bound"]) > 0).all() and len(fit.history_) == fit.n_iter_ + 1
+    params = np.full(4, .25), np.asarray(.25), fit.components_, np.ones((120, 4))
+    here = e_step(TopicModel(5, tol), params, X)
+    close(here.log_likelihood, fit.lower_bound_)
+    there = e_step(TopicModel(5, tol), (*params[:2], .25 + here.statistics["topic_words"], params[3]), X)
+    assert there.log_likelihood < fit.lower_bound_ - 1e-6
+    again = quiet(n_components=4, max_iter=fit.n_iter_, max_doc_update_iter=5, mean_change_tol=tol).fit(in_parts(X, 50))
+    np.testing.assert_array_equal(again.components_, fit.components_)
+    assert not again.converged_
+
+
+def test_a_bound_that_falls_in_memory_is_an_error(monkeypatch):
+    "There it cannot happen, and is not taken for the end."
+    X, _ = written(n=30)
+    monkeypatch.setattr(TopicModel, "_topics", lambda self, sums, n, alpha, eta: (alpha, eta, np.ones((4, 40)) + np.eye(4, 40)))
+    with pytest.raises(emlit.em.LikelihoodFell):
+        quiet(n_components=4, max_iter=9).fit(X)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_perplexity_ends_a_fit(far):
+    "Between evaluations `every` passes apart, the first of which is after `every` passes; and the tolerance in any pass."
+    X, _ = written()
+    data, more = (in_parts(X, 50) if far else X), {"n_components": 4, "max_iter": 150}
+    whole = quiet(**more | {"max_iter": 24}).fit(data)
+    values = np.exp(-whole.history_["bound"] / X.sum())
+    for every, perp_tol in ((1, .02), (3, .02), (3, 1e3), (5, .05)):
+        changes = abs(np.diff(values[every::every]))
+        expected = every * (2 + int(np.argmax(changes < perp_tol)))
+        fit = quiet(**more, evaluate_every=every, perp_tol=perp_tol).fit(data)
+        assert fit.n_iter_ == expected and fit.converged_
+        close(fit.history_["bound"], whole.history_["bound"][:expected + 1], rtol=1e-12)
+    gains = np.diff(whole.history_["bound"]) / X.sum()
+    fit = quiet(**more, evaluate_every=7, perp_tol=0, ).set_params(tol=5e-3).fit(data)
+    assert fit.n_iter_ == 1 + int(np.argmax(gains <= 5e-3))
+    first = quiet(**more, evaluate_every=-1, perp_tol=1e3).set_params(max_iter=4).fit(data)
+    assert first.n_iter_ == 4 and not first.converged_
+
+
+def test_functions_and_names():
+    "Only `fit` takes a function, and forgets the names of the columns of the last fit."
+    pd = pytest.importorskip("pandas")
+    X, _ = written(n=30)
+    fit = quiet(n_components=2, max_iter=1).fit(pd.DataFrame(X.toarray(), columns=[f"word {j}" for j in range(40)]))
+    for ask in (fit.transform, fit.score, fit.perplexity, fit.score_samples, fit.partial_fit, fit.fit_transform):
+        with pytest.raises(TypeError, match="X is a function, which only fit takes"):
+            ask(in_parts(X, 10))
+    assert fit.feature_names_in_[3] == "word 3" and not hasattr(fit.fit(in_parts(X, 10)), "feature_names_in_")
 
 
 def test_blocks_on_a_cluster():
