@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HMM', 'PoissonHMM', 'CategoricalHMM', 'GaussianHMM']
 
-# %% ../nbs/32_chains.ipynb #9ae9dc74
+# %% ../nbs/32_chains.ipynb #90d1d4c7
 import os
 import warnings
 from contextlib import suppress
@@ -25,7 +25,7 @@ from .families import GAUSSIANS, Bernoulli, Categorical, Family, Poisson, _theta
 from .gaussian import _check_range, _gaussian_start, _scatter_sums
 from .gmm import _factors, full_covariances
 from .hmm import HMMModel, chains_in_blocks, forward_backward, sample_chain, sequence_log_likelihoods, viterbi
-from .mixture import _HISTORY, _best, _climb, _levels, _opened, _owners, _Single, _Starting, _Table
+from .mixture import _HISTORY, _best, _climb, _levels, _opened, _owners, _Single, _Starting, _summed, _Table
 
 # %% ../nbs/32_chains.ipynb #cdc5454b
 def _checked_lengths(lengths, n):
@@ -285,13 +285,14 @@ class _Words(_Drawing):
             yield (f"states {last.tolist()} of {k} are never left: no series goes on from there, so that their rows of transmat_ stay as they were. Give "
                    "longer series or a transmat_prior above 1, or ignore this if they are meant to end a series"), RuntimeWarning
 
-# %% ../nbs/32_chains.ipynb #c7a01e0a
+# %% ../nbs/32_chains.ipynb #24555b83
 class _ChainFit(_Words):
     "How any chain is fitted."
     def fit(self, X, y=None, lengths=None):
         """Fit to the rows of X, which are series of these lengths: EM from `n_init` starts, of which the best is kept.
 
-        X may also be a function that returns an iterator over blocks, each a series or a pair (rows, lengths) (`emlit.stream`)."""
+        X may also be a file that is mapped into memory, a function that returns an iterator over blocks, each a series or a pair
+        (rows, lengths) (`emlit.stream`), or delayed blocks (`emlit.distributed`); `score`, `aic` and `bic` take the same."""
         self._validate_params()
         self._check_letters()
         best = _best(self._runs(_opened(X, self, (y, lengths))), 0)
@@ -318,23 +319,35 @@ class _ChainFit(_Words):
         if run.stopped:
             raise LikelihoodFell(run.stopped)
 
-# %% ../nbs/32_chains.ipynb #205befd0
-class _Saying(_ChainFit):
-    "What a fitted chain says about series, old or new."
-    def _bound(self, X, lengths, y=None):
-        "Logs of start and transitions, log densities (n, k) and lengths: what the algorithms of chapter 31 take."
-        params = self._params()
-        X, lengths = self._series(X, lengths, y, reset=False)
+# %% ../nbs/32_chains.ipynb #184d2b46
+class _Bound(_ChainFit):
+    "What the algorithms of chapter 31 take, and sums over series."
+    def _logs(self, params, X):
+        "Logs of start and transitions, and log densities (n, k)."
         with np.errstate(divide="ignore"), _Single():
-            return np.log(params[0]), np.log(params[1]), HMMModel(self._family()).log_density(params, X), lengths
+            return np.log(params[0]), np.log(params[1]), HMMModel(self._family()).log_density(params, X)
 
+    def _bound(self, X, lengths):
+        "The same, and lengths."
+        params, (X, lengths) = self._params(), self._series(X, lengths, reset=False)
+        return *self._logs(params, X), lengths
+
+    def _sums(self, X, told):
+        "The log-likelihood of series, and the number of rows that are not missing."
+        params, (X, lengths) = self._params(), self._series(X, told[1], told[0], reset=False)
+        return np.array([sequence_log_likelihoods(*self._logs(params, X), lengths).sum(), len(_seen(X))])
+
+# %% ../nbs/32_chains.ipynb #10ae8706
+class _Saying(_Bound):
+    "What a fitted chain says about series, old or new."
     def score_samples(self, X, lengths=None):
         "Log-likelihood of the series in nats, and the probability of each state for each row, shape (n, k)."
         return forward_backward(*self._bound(X, lengths))[:2]
 
     def score(self, X, y=None, lengths=None):
-        "Log-likelihood of the series, in nats: of all rows together."
-        return float(sequence_log_likelihoods(*self._bound(X, lengths, y)).sum())
+        "Log-likelihood of the series, in nats: of all rows together; X may be all that `fit` takes."
+        self._params()
+        return float(_summed(X, self, (y, lengths), _Bound._sums)[0])
 
     def predict_proba(self, X, lengths=None):
         "Probability of each state for each row, given its whole series, shape (n, k)."
@@ -364,7 +377,7 @@ def _stationary(transitions):
         raise ValueError("transmat_ has several stationary distributions, as some states do not lead to each other: look at the groups of states one by one")
     return np.linalg.lstsq(equations, np.r_[np.zeros(k), 1], rcond=None)[0].clip(0)
 
-# %% ../nbs/32_chains.ipynb #c72f8f02
+# %% ../nbs/32_chains.ipynb #c948e3cb
 class _Judging(_Saying):
     "Criteria, samples, and where the chain is in the long run."
     def _n_free(self, params, family):
@@ -372,9 +385,9 @@ class _Judging(_Saying):
         return sum(_SPACES[space].size(value) for (letter, value), space in zip(values, HMMModel(family).spaces) if letter in self.params)
 
     def _penalised(self, X, lengths, price):
-        value, X = self.score(X, lengths=lengths), self._series(X, lengths, reset=False)[0]
-        free = self.n_parameters_ if hasattr(self, "n_parameters_") else self._n_free(self._params(), self._family())
-        return float(-2 * value + price(max(len(_seen(X)), 1)) * free)
+        params, (value, n) = self._params(), _summed(X, self, (None, lengths), _Bound._sums)
+        free = self.n_parameters_ if hasattr(self, "n_parameters_") else self._n_free(params, self._family())
+        return float(-2 * value + price(max(n, 1)) * free)
 
     def aic(self, X, lengths=None):
         "Akaike's criterion, -2 l + 2 p; lower is better."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Selection', 'select', 'plot_selection', 'plot_ellipses', 'plot_history', 'plot_responsibilities']
 
-# %% ../nbs/18_choosing.ipynb #1e4d0ac3
+# %% ../nbs/18_choosing.ipynb #0c361ae9
 import html
 import re
 import textwrap
@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from numbers import Integral
+from pickle import PicklingError
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -165,16 +166,31 @@ def _check_select(estimator, criterion):
     if isinstance(estimator, type) or not all(hasattr(estimator, name) for name in ("fit", *_CRITERIA)):
         raise TypeError(f"estimator is {estimator!r}: pass an instance with fit, aic, bic and icl, such as GaussianMixture() or Mixture()")
 
-# %% ../nbs/18_choosing.ipynb #eed69125
+# %% ../nbs/18_choosing.ipynb #96088e85
+def _is_elsewhere(X):
+    "Whether Dask holds the rows of X."
+    first = X[0] if isinstance(X, (list, tuple)) and len(X) else X
+    return hasattr(first, "__dask_graph__") or hasattr(first, "mapper")
+
+def _fit_all(fits, X, sample_weight, n_jobs, progress):
+    "What `_fit` returns for each of them."
+    done = Parallel(1 if _is_elsewhere(X) else n_jobs, backend="loky", return_as="generator")(delayed(_fit)(fit, X, sample_weight) for fit in fits)
+    try:
+        return list(tqdm(done, total=len(fits), disable=not progress))
+    except PicklingError as error:
+        raise TypeError("X or the estimator cannot be sent to other processes, as it holds an open file, a lock or a generator: leave out n_jobs, or give "
+                        "a function that opens what it reads") from error
+
+# %% ../nbs/18_choosing.ipynb #b04f5fbf
 def select(
-    X:np.ndarray, # Data, shape (n, d)
+    X:np.ndarray, # Data, shape (n, d), or whatever else `fit` takes: a function that returns blocks, a mapped file, a collection of Dask or `partitions`
     n_components=range(1, 7), # Numbers of components to try
     covariance_types=None, # Types to try; by default all four, where the estimator has a covariance_type
     *,
     estimator=None, # What to fit, for example `Mixture(family="poisson")`; by default `GaussianMixture(n_init=5)`
     criterion:str="bic", # 'aic', 'bic' or 'icl'; the lowest wins
-    sample_weight=None, # Weights of the rows, shape (n,)
-    n_jobs=None, # Processes; -1 for all cores. Results do not depend on it
+    sample_weight=None, # Weights of the rows, shape (n,); those of a function are in its blocks
+    n_jobs=None, # Processes; -1 for all cores. Results do not depend on it. With Dask the fits run one after the other
     progress:bool=False, # Show a progress bar
     random_state=None, # Seed that every fit gets
     **settings, # More settings of the estimator, such as `n_init=20`
@@ -182,14 +198,13 @@ def select(
     """Fit an estimator for each number of components and each covariance type, and choose by a criterion.
 
     A fit that fails is a row with the reason. A fit with a component that rests on `reg_covar` cannot win, unless all
-    have one. Warns when the best fit has a note. Raises `ValueError` or `TypeError` when an argument is wrong, and the
-    first fit's error when all fail."""
+    have one. Warns when the best fit has a note. Raises `ValueError` or `TypeError` when an argument is wrong, or cannot be
+    sent to other processes, and the first fit's error when all fail."""
     estimator = GaussianMixture(n_init=5) if estimator is None else estimator
     _check_select(estimator, criterion)
     grid, seed = _grid(estimator, n_components, covariance_types, settings), _seed(random_state, estimator)
     fits = [clone(estimator).set_params(**settings, **setting, random_state=seed) for setting in grid]
-    done = Parallel(n_jobs, backend="loky", return_as="generator")(delayed(_fit)(fit, X, sample_weight) for fit in fits)
-    estimators, rows, errors = zip(*tqdm(done, total=len(fits), disable=not progress))
+    estimators, rows, errors = zip(*_fit_all(fits, X, sample_weight, n_jobs, progress))
     if all(errors):
         raise errors[0]
     best = int(_ranked(table := _table(grid, rows), criterion)[0])

@@ -330,7 +330,7 @@ def pool(
     degrees = _degrees(m, share, within / total, dof)
     return Pooled(q.mean(axis=0), total, within, between, degrees, share + (1 - share) * 2 / (degrees + 3), m)
 
-# %% ../nbs/34_conditional.ipynb #0eed1a89
+# %% ../nbs/34_conditional.ipynb #514b7a89
 class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fill NaN by a Gaussian mixture, as a step of a pipeline. Fitted: `mixture_`.
 
@@ -351,22 +351,19 @@ class GaussianMixtureImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimat
         self.mixture, self.method, self.random_state = mixture, method, random_state
 
     def fit(self, X, y=None, sample_weight=None):
-        "Fit the mixture to the rows of X, which count by `sample_weight`."
+        "Fit the mixture to the rows of X, which count by `sample_weight`; X may be all that `fit` of the mixture takes."
         self._validate_params()
-        X = self._read(X)
         self.mixture_ = clone(GaussianMixture() if self.mixture is None else self.mixture).fit(X, sample_weight=sample_weight)
-        if hasattr(self, "feature_names_in_"):
-            self.mixture_.feature_names_in_ = self.feature_names_in_
+        vars(self).pop("feature_names_in_", None)
+        vars(self).update({name: value for name, value in vars(self.mixture_).items() if name.endswith("_in_")})
         return self
 
     def transform(self, X):
-        "X with its holes filled, shape (n, d)."
+        "X with its holes filled, shape (n, d). X is in memory: of a file, one block after the other."
         check_is_fitted(self)
-        return _filled(self.mixture_, self._read(X, reset=False), self.method, self.random_state)
-
-    def _read(self, X, **settings):
         _check_numbers("X", X)
-        return validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan", **settings)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        return _filled(self.mixture_, X, self.method, self.random_state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

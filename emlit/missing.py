@@ -355,7 +355,7 @@ def blocks(self, X, weight):
         parts.append(_held(X, weight, order[whole + a:whole + b], begins, observed[p]))
     return lambda: iter(parts)
 
-# %% ../nbs/30_missing.ipynb #7eb05bf5
+# %% ../nbs/30_missing.ipynb #e86aee49
 def _named(self, j):
     "The column by number and, if it has one, name."
     return f"column {j} ({self.feature_names_in_[j]!r})" if hasattr(self, "feature_names_in_") else f"column {j}"
@@ -384,10 +384,7 @@ def _kept(self, X, weight):
 @_method_of(GaussianMixture)
 def _counts(self, X):
     "Whether anything was observed in a row, as a factor of its weight in a criterion."
-    counts = ~np.isnan(self._numbers(X, reset=False)).all(axis=1)
-    if not counts.any():
-        raise ValueError("no row of X holds a value to judge the fit by: pass rows in which something was observed")
-    return counts
+    return ~np.isnan(self._numbers(X, reset=False)).all(axis=1)
 
 # %% ../nbs/30_missing.ipynb #877b45dc
 def _by_columns(X, weight):

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['Mixture']
 
-# %% ../nbs/16_mixture.ipynb #28c9f17e
+# %% ../nbs/16_mixture.ipynb #c20b1d25
 import os
 import warnings
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import cache, singledispatch
+from dataclasses import dataclass, replace
+from functools import cache, partial, singledispatch
 from itertools import pairwise
 from numbers import Integral, Real
 from threading import Lock
@@ -273,11 +274,11 @@ def _best(runs, max_iter):
                       "raise max_iter or tol", ConvergenceWarning, stacklevel=3)
     return best
 
-# %% ../nbs/16_mixture.ipynb #ae79273d
+# %% ../nbs/16_mixture.ipynb #7239864b
 def _check_numbers(name, values):
     "Raise where something else would be taken for numbers: masked values, dates, or a function."
     if callable(values):
-        raise TypeError(f"{name} is a function, which only fit takes, as one that returns blocks: give the rows, one block after the other")
+        raise TypeError(f"{name} is a function, and numbers in memory are needed here: give the rows, one block after the other")
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values: leave out those rows, or fill the values in with {name}.filled()")
     if np.asarray(values).dtype.kind in "mM":
@@ -318,13 +319,30 @@ class _Reading(DensityMixin, BaseEstimator):
                              + " with a weight above 0" * (weight is not None))
         return _Table(X, weight)
 
-# %% ../nbs/16_mixture.ipynb #0d475142
-@singledispatch
-def _opened(X, settings, extra):
-    "The table of X for a fit with these settings, and with what comes with X: the weights of its rows. Chapters 40 and 41 open other kinds of X."
-    return settings._table(X, extra)
+# %% ../nbs/16_mixture.ipynb #b7d1a533
+@dataclass(frozen=True)
+class _Source:
+    "Rows that are read block by block."
+    blocks: Callable                # returns a new iterator over the blocks
+    mapper: Callable | None = None  # the `map` that belongs to them
+    names: object = None            # an empty table with the names of the columns, where blocks do not have them
 
-# %% ../nbs/16_mixture.ipynb #004400f2
+@singledispatch
+def _source(X, settings, extra):
+    "How to read X block by block, with what comes with it, such as weights; None for rows in memory. Chapters 40 and 41 know more kinds of X."
+    return None
+
+def _opened(X, settings, extra):
+    "The table of X for a fit with these settings."
+    source = _source(X, settings, extra)
+    return settings._table(X, extra) if source is None else settings._stream(source)
+
+def _summed(X, settings, extra, sums):
+    "What `sums` makes of rows and what comes with them; the sum over blocks where X has blocks."
+    source = _source(X, settings, extra)
+    return sums(settings, X, extra) if source is None else settings._sum(source, sums)
+
+# %% ../nbs/16_mixture.ipynb #e3ef66da
 _HISTORY = [("iteration", int), ("seconds", float), ("log_likelihood", float)]
 
 class _Fitting(_Reading):
@@ -333,7 +351,7 @@ class _Fitting(_Reading):
         """Fit to the rows of X, which count by `sample_weight`: EM from `n_init` starts, of which the best is kept.
 
         X may also be a file that is mapped into memory, a function that returns an iterator over blocks (`emlit.stream`), or a
-        collection of Dask (`emlit.distributed`)."""
+        collection of Dask (`emlit.distributed`); `score`, `aic`, `bic` and `icl` take the same."""
         self._validate_params()
         best = _best(self._runs(_opened(X, self, sample_weight)), self.max_iter)
         self.converged_, self.n_iter_ = best.converged, best.rows[-1][0]
@@ -413,7 +431,7 @@ class _Starting(_Beginning):
     def _climb(self, run, theta, rng):
         _climb(run, theta)
 
-# %% ../nbs/16_mixture.ipynb #f94b308a
+# %% ../nbs/16_mixture.ipynb #2b28bf1d
 class _Predicting(_Starting):
     "What a fitted mixture says about rows, old or new."
     def _log_joint(self, X):
@@ -434,10 +452,16 @@ class _Predicting(_Starting):
         "Log density of each row in nats, shape (n,)."
         return logsumexp(self._log_joint(X), axis=1)
 
-    def score(self, X, y=None, sample_weight=None):
-        "Mean log density of the rows, in nats."
+    def _score_sums(self, X, sample_weight):
         scores = self.score_samples(X)
-        return float(np.average(scores, weights=_check_weight(sample_weight, scores)))
+        weight = _check_weight(sample_weight, scores)
+        return np.array([(scores * weight).sum(), weight.sum()])
+
+    def score(self, X, y=None, sample_weight=None):
+        "Mean log density of the rows, in nats; X may be all that `fit` takes."
+        check_is_fitted(self)
+        value, total = _summed(X, self, sample_weight, _Predicting._score_sums)
+        return float(value / total)
 
 # %% ../nbs/16_mixture.ipynb #8b332fce
 def _method_of(cls):
@@ -447,14 +471,21 @@ def _method_of(cls):
         return function
     return add
 
-# %% ../nbs/16_mixture.ipynb #d9c8f450
+# %% ../nbs/16_mixture.ipynb #d2ec188f
 class _Criteria(_Predicting):
-    "Criteria for choosing between fits; lower is better."
-    def _penalised(self, X, sample_weight, penalty, uncertainty=0):
+    "Criteria for choosing between fits; lower is better. X may be all that `fit` takes."
+    def _criterion_sums(self, X, sample_weight, uncertainty):
         table = self._log_joint(X)
         weight = _check_weight(sample_weight, table) * self._counts(X)
         terms = -2 * logsumexp(table, axis=1) + uncertainty * 2 * entr(softmax(table, axis=1)).sum(axis=1)
-        return float(weight @ terms + penalty(weight.sum()) * self._n_parameters())
+        return np.array([weight @ terms, weight.sum()])
+
+    def _penalised(self, X, sample_weight, penalty, uncertainty=0):
+        check_is_fitted(self)
+        value, n = _summed(X, self, sample_weight, partial(_Criteria._criterion_sums, uncertainty=uncertainty))
+        if not n > 0:
+            raise ValueError("no row of X holds a value to judge the fit by: pass rows in which something was observed")
+        return float(value + penalty(n) * self._n_parameters())
 
     def aic(self, X, sample_weight=None):
         "Akaike's criterion, -2 l + 2 p."

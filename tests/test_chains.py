@@ -1039,3 +1039,46 @@ def test_float32_and_lists():
     a, b, c = GaussianHMM(2, random_state=0).fit(X), GaussianHMM(2, random_state=0).fit(X.astype(np.float32)), GaussianHMM(2, random_state=0).fit(X.tolist())
     equal(b.means_, a.means_, rtol=1e-4)
     equal(c.means_, a.means_)
+
+
+# ---- series in blocks ----------------------------------------------------------------------------
+
+
+def heights(fit, rows, *more, **kwargs):
+    "All that judges a fit."
+    return np.array([getattr(fit, name)(rows, *more, **kwargs) for name in ("score", "aic", "bic")])
+
+
+def test_judging_blocks(tmp_path):
+    "Series of any length, rows that are missing, lengths in the blocks and beside a file, and lengths as the second argument."
+    X = np.random.default_rng(5).normal(size=(9000, 2))
+    X[100:140] = np.nan
+    lengths = [3000, 1, 4999, 1000]
+    fit, ends = quiet(lambda: GaussianHMM(2, random_state=0, n_iter=5).fit(X, lengths)), np.cumsum(lengths)
+    series, expected = np.split(X, ends[:-1]), heights(fit, X, lengths=lengths)
+    np.save(tmp_path / "x.npy", X)
+    pairs = [(X[:3001], lengths[:2]), (X[:0], []), (X[3001:], tuple(lengths[2:]))]
+    for blocks in (series, pairs):
+        equal(heights(fit, lambda: iter(blocks)), expected, rtol=1e-12)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    equal(heights(fit, mapped, lengths=lengths), expected, rtol=1e-12)
+    assert fit.score(X, lengths) == fit.score(X, lengths=lengths) != fit.score(X)
+    equal(expected[2] - expected[1], (1 + 2 + 4 + 4) * (np.log(8960) - 2), rtol=1e-10)      # 40 rows are missing
+    assert fit.score(mapped, lengths) == fit.score(mapped, lengths=lengths) and len(expected) == 3
+    equal(heights(fit, mapped), heights(fit, X), rtol=1e-12)                      # one series of 9000 rows
+    gone = lambda: iter([np.full((3, 2), np.nan)])                              # noqa: E731
+    assert abs(fit.score(gone)) < 1e-12 and fit.bic(gone) == fit.bic(np.full((3, 2), np.nan))
+    for blocks, more, words in ((lambda: iter(series), [lengths], "a function that returns blocks.*or .rows, lengths."),
+                                (lambda: iter([(X, lengths, 1)]), [], "block 0 of X .*a pair .rows, lengths., not a tuple of 3"),
+                                (lambda: iter([X[:9], (X[:9], [8])]), [], "block 1 of X .*lengths sum to 8, but X has 9 rows")):
+        with pytest.raises(ValueError, match=words):
+            fit.score(blocks, *more)
+
+
+def test_nothing_is_read_before_a_fit():
+    def blocks():
+        raise AssertionError("the rows were asked for")
+    for unfitted in (GaussianHMM(2), PoissonHMM(2)):
+        for name in ("score", "aic", "bic"):
+            with pytest.raises(NotFittedError):
+                getattr(unfitted, name)(blocks)

@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 import warnings
 
 import matplotlib
@@ -16,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import emlit.distributed
 from emlit import choosing
 from emlit.choosing import Selection, plot_ellipses, plot_history, plot_responsibilities, plot_selection, select
 from emlit.data import load_faithful, sample_gaussian_mixture
@@ -484,3 +486,49 @@ def test_plots_work_without_a_display_and_without_pyplot_state():
     "Importing the module imports no pyplot."
     code = "import emlit.choosing, sys; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- rows in blocks ------------------------------------------------------------------------------
+
+
+def test_select_reads_blocks(tmp_path):
+    "A function, in this process and in others, a file, and weights in the blocks: the same table as in memory."
+    np.save(tmp_path / "x.npy", X)
+    weight = np.arange(272) % 3 + 1.
+    def table(rows, **more):
+        found = select(rows, [1, 2], ["full", "diag"], n_init=1, random_state=0, **more)
+        return np.array([list(row) for row in found.table[["n_parameters", "log_likelihood", *CRITERIA, "n_iter"]].tolist()])
+    halves, pairs = lambda: iter([X[:100], X[100:]]), lambda: iter([(X[:100], weight[:100]), (X[100:], weight[100:])])  # noqa: E731
+    for rows, more in ((halves, {}), (halves, {"n_jobs": 2}), (np.load(tmp_path / "x.npy", mmap_mode="r"), {}), (np.load(tmp_path / "x.npy", mmap_mode="r"), {"n_jobs": 2})):
+        np.testing.assert_allclose(table(rows, **more), table(X), rtol=1e-10)
+    np.testing.assert_allclose(table(pairs), table(X, sample_weight=weight), rtol=1e-10)
+    failed = select(lambda: iter([X[:3], X[3:8]]), [2, 9], "diag", n_init=1, random_state=0).table["note"]
+    assert not failed[0].startswith("failed") and failed[1].startswith("failed: X has 8 rows in its blocks")
+
+
+def test_what_cannot_be_sent_to_other_processes():
+    "In words, and it works in this one."
+    lock = threading.Lock()
+    def blocks():
+        with lock:
+            yield X
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(TypeError, match="X or the estimator cannot be sent to other processes, as it holds an open file"):
+            select(blocks, [1, 2], "full", n_jobs=2, random_state=0)
+    assert select(blocks, [1, 2], "full", n_init=1, random_state=0).best_estimator.n_components == 2
+
+
+@pytest.mark.parametrize("make", [lambda d, w: (d.from_array(X, chunks=(90, 1)), d.from_array(w, chunks=70)),
+                                  lambda d, w: (emlit.distributed.partitions(d.from_array(X, chunks=(90, 2)), d.from_array(w, chunks=90)), None),
+                                  lambda d, w: ([pytest.importorskip("dask").delayed((X[part], w[part])) for part in (slice(0, 9), slice(9, 272))], None)])
+def test_select_with_dask(make, monkeypatch):
+    "The fits take turns in this process, and give the table of rows in memory."
+    weight, before = np.arange(272) % 3 + 1., choosing.Parallel
+    monkeypatch.setattr(choosing, "Parallel", lambda n_jobs, **kwargs: before(n_jobs, **kwargs) if n_jobs == 1 else pytest.fail("processes"))
+    rows, extra = make(pytest.importorskip("dask.array"), weight)
+    found = select(rows, [1, 2], "full", n_init=1, random_state=0, sample_weight=extra, n_jobs=2)
+    monkeypatch.undo()
+    alone = select(X, [1, 2], "full", n_init=1, random_state=0, sample_weight=weight)
+    for name in ("log_likelihood", *CRITERIA):
+        np.testing.assert_allclose(found.table[name], alone.table[name], rtol=1e-10)

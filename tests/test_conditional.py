@@ -543,3 +543,32 @@ def test_level(level):
     equal(np.array(pool([1, 2], [1, 1]).interval(np.float32(.5))), pool([1, 2], [1, 1]).interval(.5))
     with pytest.raises(ValueError, match="level is .*: give a number between 0 and 1"):
         pool([1, 2], [1, 1]).interval(level)
+
+
+def test_imputer_from_blocks(tmp_path):
+    "A function, a file and Dask, with and without weights: the mixture, the fillings and the number of columns are those in memory."
+    rng, w = np.random.default_rng(0), np.arange(272) % 2 + 1.
+    rows = np.where(rng.random(X.shape) < .2, np.nan, X)
+    np.save(tmp_path / "x.npy", rows)
+    start = GaussianMixture(2, weights_init=[.5, .5], means_init=X[:2], precisions_init=np.tile(np.linalg.inv(np.cov(X.T)), (2, 1, 1)))
+    alone, weighted = (GaussianMixtureImputer(start).fit(rows, sample_weight=given) for given in (None, w))
+    dask = pytest.importorskip("dask.array")
+    kinds = [(alone, lambda: iter([rows[:9], rows[9:]]), None), (weighted, lambda: iter([(rows[:9], w[:9]), (rows[9:], w[9:])]), None),
+             (weighted, np.load(tmp_path / "x.npy", mmap_mode="r"), w), (weighted, dask.from_array(rows, chunks=(99, 1)), dask.from_array(w, chunks=50))]
+    for expected, given, extra in kinds:
+        found = GaussianMixtureImputer(start).fit(given, sample_weight=extra)
+        assert found.n_features_in_ == 2 and not hasattr(found, "feature_names_in_")
+        np.testing.assert_allclose(found.transform(rows), expected.transform(rows), rtol=1e-7)
+    with pytest.raises(TypeError, match="X is a function, and numbers in memory are needed"):
+        alone.transform(lambda: iter([rows]))
+
+
+def test_names_of_the_imputer_come_and_go():
+    "From frames in blocks; a later fit to arrays forgets them."
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=["length", "wait"])
+    imputer = GaussianMixtureImputer().fit(lambda: iter([frame[:100], frame[100:]]))
+    assert imputer.feature_names_in_.tolist() == ["length", "wait"] and imputer.n_features_in_ == 2
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        imputer.transform(frame[["wait", "length"]])
+    assert not hasattr(imputer.fit(X[:, [0, 1, 0]] + np.eye(272, 3)), "feature_names_in_") and imputer.n_features_in_ == 3

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from strict import equal, no_warnings, quiet  # noqa: F401, a fixture
+import emlit.stream
 from emlit import GaussianMixture, Mixture, mixture
 from emlit.families import GAUSSIANS, Bernoulli, Categorical, Family, Poisson
 from emlit.gmm import CollapseError
@@ -481,3 +482,51 @@ def test_every_row_is_shown_to_the_family():
         Y[row, 1] = 2.5
         with pytest.raises(ValueError, match="X holds 2.5 in column 1"):
             Mixture(2, random_state=0).fit(Y)
+
+
+# ---- rows in blocks ------------------------------------------------------------------------------
+
+
+def judged(fit, X, **kwargs):
+    "All that judges a fit."
+    return np.array([getattr(fit, name)(X, **kwargs) for name in ("score", "aic", "bic", "icl")])
+
+
+def test_judging_blocks():
+    "Weights, and blocks of different size and weight: sums over rows, and not means of means."
+    X, w = many(700), np.random.default_rng(0).uniform(0, 3, 700) ** 3
+    fit = GaussianMixture(3, random_state=0, max_iter=4, tol=1e9).fit(X)
+    pairs = [(X[:600], w[:600]), (X[600:650], None), (X[650:650], w[:0]), (X[650:], w[650:])]
+    w[600:650] = 1
+    equal(judged(fit, lambda: iter([X[:600], X[600:]])), judged(fit, X), rtol=1e-12)
+    equal(judged(fit, lambda: iter(pairs)), judged(fit, X, sample_weight=w), rtol=1e-12)
+    by_hand = -2 * w @ fit.score_samples(X) + np.log(w.sum()) * (2 + 3 * 2 + 3 * 3)
+    R = fit.predict_proba(X)
+    equal(judged(fit, lambda: iter(pairs))[[0, 2, 3]], [w @ fit.score_samples(X) / w.sum(), by_hand, by_hand - 2 * w @ (R * np.log(R)).sum(axis=1)], rtol=1e-12)
+    with pytest.raises(ValueError, match="no row of X holds a value"):
+        fit.bic(lambda: iter([np.full((3, 2), np.nan)] * 2))
+
+
+@pytest.mark.parametrize("family", ["poisson", "bernoulli", "categorical"])
+def test_judging_other_families(family, tmp_path):
+    "Whole numbers too, from a function, from frames, and from a file."
+    pd = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).integers(2, size=(9000, 3))
+    fit = quiet(lambda: Mixture(2, family=family, random_state=0, max_iter=5).fit(X))
+    np.save(tmp_path / "x.npy", X)
+    for rows in (lambda: iter([X[:9], X[:0], X[9:]]), emlit.stream.npy_blocks(tmp_path / "x.npy", 1000), np.load(tmp_path / "x.npy", mmap_mode="r"), lambda: map(pd.DataFrame, np.array_split(X, 3))):
+        equal(judged(fit, rows), judged(fit, X), rtol=1e-12)
+
+
+def test_nothing_is_read_in_vain():
+    "Not before a fit, and not with a second argument."
+    def blocks():
+        raise AssertionError("the rows were asked for")
+    for unfitted in (GaussianMixture(2), Mixture(2), Mixture(2, family="bernoulli")):
+        for name in ("score", "bic"):
+            with pytest.raises(ValueError, match="not fitted yet"):
+                getattr(unfitted, name)(blocks)
+    fit = GaussianMixture(2, random_state=0).fit(many(500))
+    for name in ("score", "aic", "bic", "icl"):
+        with pytest.raises(ValueError, match="X is a function that returns blocks: let it return pairs"):
+            getattr(fit, name)(blocks, sample_weight=np.ones(500))

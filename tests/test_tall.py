@@ -47,7 +47,7 @@ def cut(*parts, pieces=7):
 
 def weights(n, kind):
     rng = np.random.default_rng(5)
-    return {"frequency": rng.integers(0, 4, n).astype(float), "precision": rng.gamma(2, size=n)}[kind]
+    return {"frequency": rng.integers(0, 4, n).astype(float), "precision": rng.gamma(2, size=n) * (rng.random(n) < .9)}[kind]
 
 
 def same_fit(far, near, rtol=1e-10):
@@ -131,6 +131,7 @@ def test_columns_that_nearly_depend_on_each_other_are_taken_by_triangles(monkeyp
             far = LinearRegression(fit_intercept=intercept).fit(cut(near, y))
             equal(far.coef_, exact.coefficients, rtol=rtol)
             np.testing.assert_allclose(far.residual_variance_, exact.rss / exact.dof, rtol=max(rtol / 100, 1e-9))
+            np.testing.assert_allclose(1 - far.r_squared_, exact.rss / exact.tss, rtol=max(rtol / 100, 1e-9))
             equal(far.standard_errors_[-4:], np.sqrt(exact.rss / exact.dof * exact.inverse_gram.diagonal()[-4:]), rtol=max(rtol, 1e-9))
         assert bool(called) == (gap < 1e-3)
     w = weights(len(X), "precision")
@@ -259,6 +260,15 @@ def test_one_row_of_many_ends_a_separation():
     equal(far.coef_, near.coef_, rtol=1e-5)
 
 
+def test_rows_of_weight_0_hide_no_separation():
+    X, _ = class_rows(20_000)
+    y, w = (X[:, 0] > 1).astype(int), np.ones(len(X))
+    y[::100], w[::100] = 1 - y[::100], 0
+    for given in ((cut(X, y, w),), (X, y, w)):
+        with pytest.raises(SeparationError):
+            LogisticRegression().fit(*given)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_smoothing(classes):
     X, _ = class_rows(20_000)
@@ -346,6 +356,17 @@ def test_memory_does_not_grow(make, tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_the_sample_is_fair():
+    "Each of twenty blocks has its share in it, whatever its place; and rows count by their weights."
+    X, y = np.arange(60_000.0)[:, None], np.zeros(60_000)
+    w = np.where(X[:, 0] % 2, 3.0, 1.0)
+    blocks = lambda: ((X[a:a + 3000], y[a:a + 3000], w[a:a + 3000]) for a in range(0, 60_000, 3000))
+    rows, _, _ = tall._look(tall._Reader(LinearRegression(), blocks), tall._LineCount())
+    assert len(rows) == 2000 and (np.diff(rows[:, 0]) > 0).all()
+    counts = np.bincount((rows[:, 0] // 3000).astype(int), minlength=20)
+    assert abs(counts - 100).max() < 5 * np.sqrt(95) and abs((rows[:, 0] % 2).mean() - .75) < 5 * np.sqrt(.75 * .25 / 2000)
 
 
 # ---- tests between fits, and what is kept ----------------------------------------------------------
