@@ -41,46 +41,55 @@ def with_target(
             yield (block.drop(columns=column), block[column]) if frame else (np.delete(block, column, axis=1), block[:, column])
     return pairs
 
-# %% ../nbs/43_tall.ipynb #b569b24c
-class _Reader:
-    "Runs over blocks (X, y, weight), as an estimator reads them."
-    def __init__(self, settings, source, **options):
-        self.settings, self.source, self.options, self.rows = clone(settings), source, options, None
-
-    def __call__(self):
-        rows = 0
-        for number, block in enumerate(_blocks(self.source)):
-            try:
-                X, y, w = self._checked(*_taken_apart(block))
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"block {number} of X (counted from 0): {error}") from error
-            rows += len(X)
-            if len(X):
-                yield X, y, w
-        if self.rows not in (None, rows):
-            raise ValueError(f"X gave {rows} rows in a pass, and {self.rows} in the first: it must give the same blocks each time")
-        self.rows = rows
-
-    def _checked(self, X, y, weight):
-        if not len(X := _loaded(X)):
-            return X, y, weight
-        if self.rows is None or not self._same(X, y, weight):
-            X, y = _validated(self.settings, X, y, reset=not hasattr(self.settings, "n_features_in_"), ensure_min_samples=1, **self.options)
-            weight = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, y, np.ones(len(X)) if weight is None else weight
-
-    def _same(self, *block):
-        "Whether a block of a later pass is so plain that it can be taken for one that has been checked."
-        X, y, weight = block
-        plain = all(type(part) is np.ndarray and part.dtype.char in "fd" and len(part) == len(X) for part in block if part is not None)
-        return plain and X.shape[1:] == (self.settings.n_features_in_,) and y.ndim == 1 and (weight is None or weight.ndim == 1)
-
+# %% ../nbs/43_tall.ipynb #43a6a06d
 def _taken_apart(block):
     "Rows, y, and weights or None."
     if not isinstance(block, tuple) or len(block) not in (2, 3):
         what = f"a tuple of {len(block)}" if isinstance(block, tuple) else f"a {type(block).__name__}"
         raise ValueError(f"a block must be a tuple (rows, y) or (rows, y, sample_weight), not {what}; with_target takes y out of the rows")
     return block if len(block) == 3 else (*block, None)
+
+def _is_plain(X, y, weight, columns):
+    "Whether a block of a later pass can be taken for one that has been checked: arrays of floats that fit together."
+    parts = [part for part in (X, y, weight) if part is not None]
+    plain = all(type(part) is np.ndarray and part.dtype.char in "fd" and len(part) == len(X) for part in parts)
+    return plain and X.shape[1:] == (columns,) and all(part.ndim == 1 for part in parts[1:])
+
+def _marked(block, mark):
+    "A checksum of every sixteenth row."
+    for part in block:
+        some = np.asarray(part[::16])
+        mark = crc32(repr(some.tolist()).encode() if some.dtype == object else np.ascontiguousarray(some), mark)
+    return mark
+
+# %% ../nbs/43_tall.ipynb #0828dcbc
+class _Reader:
+    "Runs over blocks (X, y, weight), as an estimator reads them."
+    def __init__(self, settings, source, **options):
+        self.settings, self.source, self.options, self.seen = clone(settings), source, options, None
+
+    def __call__(self):
+        rows = mark = 0
+        for number, block in enumerate(_blocks(self.source)):
+            try:
+                block = self._checked(*_taken_apart(block))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"block {number} of X (counted from 0): {error}") from error
+            if len(block[0]):
+                rows, mark = rows + len(block[0]), _marked(block, mark)
+                yield block
+        if self.seen not in (None, (rows, mark)):
+            raise ValueError(f"X gave other rows in a later pass ({rows} of them) than in the first ({self.seen[0]}): it must give the same blocks "
+                             "each time; seed what draws them")
+        self.seen = rows, mark
+
+    def _checked(self, X, y, weight):
+        if not len(X := _loaded(X)):
+            return X, y, weight
+        if self.seen is None or not _is_plain(X, y, weight, self.settings.n_features_in_):
+            X, y = _validated(self.settings, X, y, reset=not hasattr(self.settings, "n_features_in_"), ensure_min_samples=1, **self.options)
+            weight = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+        return X, y, np.ones(len(X)) if weight is None else weight
 
 # %% ../nbs/43_tall.ipynb #ac6f054c
 def _look(read, count):
@@ -124,9 +133,9 @@ def _source(X, y, weight):
     parts = (lambda a, b: (X[a:b], y[a:b])) if weight is None else (lambda a, b: (X[a:b], y[a:b], weight[a:b]))
     return lambda: (parts(a, b) for a, b in pairwise(borders))
 
-# %% ../nbs/43_tall.ipynb #d17b4ad4
+# %% ../nbs/43_tall.ipynb #12f1736f
 class _LineCount:
-    "What a line wants to know of all rows before the first round."
+    "What a line wants to know of all rows before the next pass."
     rows = positive = squares = log_weights = total = sums = largest = 0
     marks, plain = (0, 0), True
 
@@ -226,10 +235,10 @@ def _line_from_afar(X, estimator, y, sample_weight):
     told = _Told(count.rows, n, count.squares, log_weights, centre, lambda: ((X, y - fit.predict(X), w) for X, y, w in read()))
     return fit, told, count.seen(estimator)
 
-# %% ../nbs/43_tall.ipynb #2f4da8b8
+# %% ../nbs/43_tall.ipynb #1e5e1726
 @dataclass(frozen=True)
 class _FarRows:
-    "What `_Rows` are, for rows that are read whenever they are needed; the sample stands for all, so that its weights are their mean."
+    "What `_Rows` are, for rows that are read whenever they are needed; the sample stands for all, and each of its rows has their mean weight."
     read: Callable      # what runs over blocks (X, codes, weights above 0)
     sample: _Rows
     n: int
@@ -246,7 +255,7 @@ class _FarRows:
             yield from _Rows(X, y, w, self.classes).blocks(size)
 
     def some(self, most):
-        "About so many of the sample."
+        "Some rows of the sample, about so many."
         return self.sample.some(most)
 
     def changed(self, function):
@@ -254,9 +263,9 @@ class _FarRows:
         sample = self.sample.changed(function)
         return replace(self, read=lambda: (function(*block) for block in self.read()), sample=sample, n=self.n * sample.n // self.sample.n)
 
-# %% ../nbs/43_tall.ipynb #bca55a7d
+# %% ../nbs/43_tall.ipynb #f6641d9b
 class _ClassCount:
-    "What a fit to classes wants to know of all rows before the first round."
+    "What a fit to classes wants to know of all rows before the next pass."
     rows, positive, mark, plain = 0, 0, 0, True
     def __init__(self):
         self.found = {}      # class -> weight, and a checksum of where it is
