@@ -38,7 +38,7 @@ def _dask():
     except ImportError:
         raise ImportError("spreading a fit over many processes needs Dask, which is not installed: pip install emlit[dask]") from None
 
-# %% ../nbs/41_distributed.ipynb #4a294537
+# %% ../nbs/41_distributed.ipynb #69c84ef0
 class _Partitions:
     "Delayed blocks that stay where they are, as data for `em`: a function that returns an iterator over them, and the mapper to use."
     def __init__(self, blocks):
@@ -55,7 +55,7 @@ def partitions(
     X:Any, # A Dask array (n, d) or DataFrame, or a list of `dask.delayed` blocks of any kind: rows, (rows, weights), (rows, lengths), ...
     sample_weight:Any=None, # Weights of the rows, a Dask array (n,)
 )->Callable: # Function that returns a new iterator over the blocks, as delayed objects
-    """Blocks that stay where they are, as data for `em` and `e_step` with `mapper=cluster_map`, and for the `fit` of an estimator.
+    """Blocks that stay where they are, as data for `em` and `e_step`, which map over them by `cluster_map`, and for the `fit` of an estimator.
 
     They are loaded once: on the cluster of the current Dask client, or into this process where there is none. Raises `TypeError` or `ValueError` when
     X is something else or holds no rows of numbers, or the weights do not fit, and `ImportError` without Dask."""

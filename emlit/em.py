@@ -96,17 +96,18 @@ def _check_part(part):
         raise ValueError("log_likelihood and weight of an Expected must be sums over the rows, single numbers, and weight "
                          f"finite and not negative; got {part.log_likelihood!r:.60} and {part.weight!r:.60}")
 
-# %% ../nbs/12_em.ipynb #8c5d8bb6
+# %% ../nbs/12_em.ipynb #329807c8
 def e_step(model:Model, # The model
            params:Any, # Its parameters
            data:Any, # One array, or a function that returns an iterator over blocks
-           mapper:Callable=map, # `map`, or a function like it, such as a thread pool's `map`
+           mapper:Callable=map, # `map`, or a function like it, such as a thread pool's `map`; data with a `mapper` of their own bring it along
           )->Expected: # Sum over all rows
     """Expected sufficient statistics and log-likelihood of all the data, added up block by block.
 
     Raises `TypeError` or `ValueError` when `data` cannot be passed over again, gives no block, or a block gives
     something other than sums."""
     total = None
+    mapper = getattr(data, "mapper", map) if mapper is map else mapper
     for part in mapper(model.expectation(params), _blocks(data)):
         _check_part(part)
         total = part if total is None else total + part

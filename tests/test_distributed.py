@@ -114,6 +114,8 @@ def test_arrays(chunks):
     "Dask arrays with chunks of any shape, and with unknown numbers of rows, some 0."
     X = dask.array.from_array(ROWS, chunks=chunks)
     equal(e_step(FULL, start(), partitions(X), mapper=cluster_map).log_likelihood, e_step(FULL, start(), ROWS).log_likelihood, rtol=1e-12)
+    assert e_step(FULL, start(), partitions(X)).log_likelihood == e_step(FULL, start(), partitions(X), mapper=cluster_map).log_likelihood
+    assert em(FULL, start(), partitions(X), max_iter=2, warn=False).log_likelihood == em(FULL, start(), partitions(X), mapper=cluster_map, max_iter=2, warn=False).log_likelihood
     some = e_step(FULL, start(), partitions(X[X[:, 0] > ROWS[:2000, 0].max()]), mapper=cluster_map)
     rows = ROWS[ROWS[:, 0] > ROWS[:2000, 0].max()]
     assert some.weight == len(rows) > 0
