@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['message_sizes', 'partitions', 'cluster_map']
 
-# %% ../nbs/41_distributed.ipynb #a0d91414
+# %% ../nbs/41_distributed.ipynb #030bd7f7
 from collections.abc import Callable, Iterable
 from functools import reduce, wraps
 from importlib import import_module
@@ -17,6 +17,7 @@ import numpy as np
 from .chains import _ChainFit, _Series
 from .conditional import GaussianMixtureImputer
 from .em import Model
+from .gaussian import GaussianMixture
 from .mixture import _Fitting, _method_of, _Reading, _Single, _Source, _source
 from .topics import _Asked, _Opening, _Start
 
@@ -240,7 +241,7 @@ def _check_here(settings, X, first=""):
         raise TypeError(f"X is {what}, and all of its rows would be brought here: {first}have each part worked on where it is, for "
                         f"{settings._elsewhere(X)}" + "; partial_fit takes one part at a time, in memory" * hasattr(settings, "partial_fit"))
 
-# %% ../nbs/41_distributed.ipynb #a6384624
+# %% ../nbs/41_distributed.ipynb #4b6b6dd1
 def _guarded(before, first=""):
     "The same method, for rows in memory."
     @wraps(before)
@@ -250,6 +251,7 @@ def _guarded(before, first=""):
     return method
 
 _Reading._numbers = _guarded(_Reading._numbers)
+GaussianMixture.predict_columns = _guarded(GaussianMixture.predict_columns)
 _Fitting.fit_predict = _guarded(_Fitting.fit_predict, "call fit, and then ")
 _ChainFit.fit_predict = _guarded(_ChainFit.fit_predict, "call fit, and then ")
 

@@ -288,6 +288,12 @@ def test_rows_are_not_pulled(kind, words):
     np.testing.assert_array_equal(found.compute(), model.predict(data.rows), strict=True)
 
 
+def test_columns_are_predicted_from_rows_in_memory():
+    model = GaussianMixture(2, random_state=0).fit(ROWS)
+    with pytest.raises(TypeError, match="all of its rows would be brought here"):
+        model.predict_columns(dask.array.from_array(ROWS[:, 1:], chunks=1000), 0)
+
+
 def test_fit_predict_is_refused_before_the_fit():
     "Not after a night of fitting; and a chain is told of pairs."
     data, model = Counts(), Mixture(2)
