@@ -439,7 +439,7 @@ def _result(design, k, point, n_iter, decrement, unit):
     return LogisticFit(theta[:, 0] if k else np.zeros(len(theta)), theta[:, k:], float(unit * point.log_likelihood), unit * information,
                        covariance / unit, int(n_iter), float(decrement), float(unit * np.abs(point.score).max()))
 
-# %% ../nbs/04_logistic.ipynb #74d93f26
+# %% ../nbs/04_logistic.ipynb #adc2d063
 def fit_logistic(
     X:np.ndarray, # Columns, shape (n, p)
     y:np.ndarray, # Classes 0, 1, ..., shape (n,)
@@ -459,6 +459,7 @@ def fit_logistic(
     _check_settings(rows.X.shape[1], tol, max_iter, names)
     return _fit(rows, bool(fit_intercept), tol, max_iter, names, mapper)
 
+# %% ../nbs/04_logistic.ipynb #b4a84c33
 def _fit(rows, intercept, tol, max_iter, names, mapper=map):
     "The same for `_Rows`."
     unit, tol = rows.mean_weight, max(tol, 1e-13) # nearer is below rounding

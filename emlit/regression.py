@@ -225,7 +225,7 @@ class _Comparisons(_Tests):
             raise ValueError("other was fitted to other rows, another y or other weights (or in another order): fit both to the same rows")
         return other
 
-# %% ../nbs/06_regression.ipynb #a036a8ba
+# %% ../nbs/06_regression.ipynb #ad4047fa
 def _validated(estimator, X, y, **options):
     "X and y as scikit-learn reads them; its errors, with the column that is to blame."
     try: return validate_data(estimator, X, y, **{"dtype": [np.float64, np.float32], "ensure_min_samples": 2} | options)
@@ -258,6 +258,7 @@ def _weight(sample_weight, X):
 def _names(estimator):
     return [str(name) for name in getattr(estimator, "feature_names_in_", (f"x{j}" for j in range(estimator.n_features_in_)))]
 
+# %% ../nbs/06_regression.ipynb #88e16f92
 @dataclass(frozen=True)
 class _Told:
     "What a line must know of its rows, beside the fit."
