@@ -164,19 +164,19 @@ def _solve_program(A, mean, cost):
     if done.status: raise ArithmeticError(f"the linear program that looks for separation found no answer: {done.message}")
     return done.x[:len(cost)] - done.x[len(cost):]
 
-# %% ../nbs/04_logistic.ipynb #2d3d7b39
+# %% ../nbs/04_logistic.ipynb #862a808d
 def _objections(design, b, most):
     "The inequalities of the rows that speak most against b, at most so many."
-    found, A = [np.zeros(0)], [np.zeros((0, b.size))]
+    limit, found = -1e-8 * np.abs(b).sum(), (np.zeros(0), np.zeros((0, b.shape[1])), *np.zeros((2, 0), int))
     for X, y, _ in design.blocks():
         Z = _of_size_1(design.columns(X))
         margins = _margins(Z, y, b)
-        rows, rivals = np.nonzero(margins < -1e-8 * np.abs(b).sum())
-        worst = np.argsort(margins[rows, rivals])[:most]
-        rows, rivals = rows[worst], rivals[worst]
-        found.append(margins[rows, rivals])
-        A.append(_inequalities(Z[rows], y[rows], rivals, design.rows.classes))
-    return np.vstack(A)[np.argsort(np.concatenate(found))[:most]]
+        rows, rivals = np.nonzero(margins < limit)
+        found = tuple(map(np.concatenate, zip(found, (margins[rows, rivals], Z[rows], y[rows], rivals)))) if len(rows) else found
+        if len(found[0]) > most:
+            worst = np.argpartition(found[0], most)[:most]
+            found, limit = tuple(part[worst] for part in found), found[0][worst].max()
+    return _inequalities(*found[1:], design.rows.classes)
 
 def _of_size_1(Z):
     return Z / np.abs(Z).max(axis=1, keepdims=True).clip(1e-300)

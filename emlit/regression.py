@@ -28,20 +28,20 @@ from .linear import least_squares
 from .logistic import SeparationError, _advance, _check, _climb, _evaluate, _factor, _fit, _orthogonal, _scaled, log_probabilities, symmetric
 from .uncertainty import HypothesisTest, likelihood_ratio_test, wald_test
 
-# %% ../nbs/06_regression.ipynb #a8f080c3
-def _meat(kind, X, residuals, W, centre, V, frequency):
-    "The influences of some rows on the estimates, squared and added up, (6.7) and (6.8), in centred columns."
+# %% ../nbs/06_regression.ipynb #7ef9e67c
+def _meat(kind, X, residuals, W, before, centre, V, frequency):
+    "The influences of some rows on the estimates, squared and added up, (6.7) and (6.8), in centred columns; `before` is the number of rows before them."
     G = np.hstack([np.ones((len(X), len(V) - X.shape[1])), X - centre])
     influence = G @ V
     leverage = (G * influence).sum(axis=1) * (1 if frequency else W)
     if kind in ("HC2", "HC3") and (sure := (leverage > 1 - 1e-10) & (W > 0)).any():
-        raise ValueError(f"covariance={kind!r}: row {np.argmax(sure)} has leverage 1, it alone fixes a coefficient: use 'HC1', or leave out row and column")
+        raise ValueError(f"covariance={kind!r}: row {before + np.argmax(sure)} has leverage 1, it alone fixes a coefficient: use 'HC1', or leave out row and column")
     power = {"HC2": 0.5, "HC3": 1}.get(kind, 0)
     influence *= ((np.sqrt(W) if frequency else W) * residuals / (1 - leverage)**power)[:, None]
     return influence.T @ influence
 
 def _sandwich(kind, blocks, fit, centre, n, frequency):
-    "Sandwich covariance of a `LeastSquares` fit to blocks (X, residuals, weights) of n observations; the columns' centre is for the digits."
+    "Sandwich covariance of a `LeastSquares` fit to blocks (X, residuals, weights, number of rows before) of n observations; the columns' centre is for the digits."
     i = len(fit.inverse_gram) - len(centre)
     V = block_diag(*[1 / fit.total] * i, fit.inverse_gram[i:, i:])
     back = np.eye(len(V))
@@ -258,7 +258,7 @@ def _weight(sample_weight, X):
 def _names(estimator):
     return [str(name) for name in getattr(estimator, "feature_names_in_", (f"x{j}" for j in range(estimator.n_features_in_)))]
 
-# %% ../nbs/06_regression.ipynb #88e16f92
+# %% ../nbs/06_regression.ipynb #3b976e49
 @dataclass(frozen=True)
 class _Told:
     "What a line must know of its rows, beside the fit."
@@ -267,7 +267,8 @@ class _Told:
     squares: float          # sum of squares of y
     log_weights: float      # sum of the logarithms of the weights, where these are precisions
     centre: np.ndarray      # about the mean of the columns where there is an intercept
-    blocks: Callable        # what runs over (X, residuals, weights)
+    blocks: Callable        # what runs over (X, residuals, weights, number of rows before)
+    residuals: np.ndarray | None = None
 
 def _tell(estimator, X, y, w, residuals):
     "The same for rows in memory."
@@ -275,9 +276,9 @@ def _tell(estimator, X, y, w, residuals):
     n = len(y) if w is None else w.sum() if frequency else np.count_nonzero(w)
     log_weights = 0.0 if w is None or frequency else np.log(w[w > 0]).sum()
     centre = np.average(X, axis=0, weights=W) * estimator.fit_intercept
-    return _Told(len(y), n, float(y @ y if w is None else w @ y**2), log_weights, centre, lambda: [(X, residuals, W)])
+    return _Told(len(y), n, float(y @ y if w is None else w @ y**2), log_weights, centre, lambda: [(X, residuals, W, 0)], residuals)
 
-# %% ../nbs/06_regression.ipynb #d411519f
+# %% ../nbs/06_regression.ipynb #3a62afd5
 @singledispatch
 def _line_through(X, estimator, y, sample_weight):
     "The `LeastSquares` of the rows, what is told of them, and what says whether others are the same. Chapter 43 adds rows that are not in memory."
@@ -288,9 +289,8 @@ def _line(estimator, X, y, w):
     "The same for rows that have been checked."
     try: fit = least_squares(X, y, w, intercept=estimator.fit_intercept, names=_names(estimator))
     except ValueError as error: raise ValueError(str(error).replace("say intercept=", "say fit_intercept=")) from None
-    estimator.residuals_ = y - fit.predict(X)
     same = len(y), crc32(np.ascontiguousarray(y)), 0 if w is None else crc32(w), w is None or estimator.weights
-    return fit, _tell(estimator, X, y, w, estimator.residuals_), same
+    return fit, _tell(estimator, X, y, w, y - fit.predict(X)), same
 
 # %% ../nbs/06_regression.ipynb #9954052c
 class _LinearParts(_Comparisons):
@@ -345,7 +345,7 @@ class _LinearResults(_LinearParts):
         elif self._perfect:
             warnings.warn("the fit is perfect but for rounding: its standard errors and tests mean nothing", stacklevel=3)
 
-# %% ../nbs/06_regression.ipynb #c598318d
+# %% ../nbs/06_regression.ipynb #96d9b07c
 class LinearRegression(RegressorMixin, _LinearResults, BaseEstimator):
     """Linear regression by maximum likelihood; fits where `sklearn.linear_model.LinearRegression` fits, and knows its errors.
 
@@ -373,14 +373,15 @@ class LinearRegression(RegressorMixin, _LinearResults, BaseEstimator):
         """Fit to the rows of X and the numbers y; what `sample_weight` means is the setting `weights`.
 
         X may also be a file that is mapped into memory, or, without y, a function that returns an iterator over blocks (X, y) or
-        (X, y, sample_weight) (`emlit.tall`); then there are no `residuals_`."""
+        (X, y, sample_weight) (`emlit.tall`); then, beyond forty thousand rows, there are no `residuals_`."""
         self._validate_params()
         self._settings = self.get_params()
-        vars(self).pop("residuals_", None)
-        fit, told, self._data_id = _line_through(X, self, y, sample_weight)
+        fit, told, same = _line_through(X, self, y, sample_weight)
         self.coef_, self.intercept_ = fit.coefficients, fit.intercept
         self.parameter_names_ = ["intercept"] * self._null_size() + _names(self)
         self._keep(fit, told)
+        self.residuals_, self._data_id = told.residuals, same
+        if told.residuals is None: del self.residuals_
         self._warn(told.rows)
         return self
 
@@ -489,7 +490,7 @@ class _LogisticResults(_LogisticParts):
             raise ValueError(f"reference={label!r} is not among the classes {self.classes_.tolist()}")
         return int(found[0])
 
-# %% ../nbs/06_regression.ipynb #e1511048
+# %% ../nbs/06_regression.ipynb #28dcd955
 class _LogisticFitting(_LogisticResults):
     def _maximum(self, rows):
         "A `LogisticFit`, to columns that are centred where the sandwich needs it, the matrix that leads back, and the covariance."
@@ -504,7 +505,9 @@ class _LogisticFitting(_LogisticResults):
             warnings.warn(str(self._in_words(error, back)), stacklevel=3)
             self.separation_, fit = error.direction @ back.T, _smoothed(less, settings)
             return fit, back, np.full_like(fit.covariance, np.nan)
-        except ValueError as error: raise ValueError(str(error).replace("is zero everywhere", "is constant, and so is the intercept") if i else str(error)) from None
+        except ValueError as error:
+            if not (i and "is zero everywhere" in str(error)): raise
+            raise ValueError(str(error).replace("is zero everywhere", "is constant, and so is the intercept")) from None
         V = fit.covariance if self.covariance == "model" else _scores_sandwich(less, fit, i)
         if n <= len(V):
             warnings.warn(f"sample_weight adds up to {n:g} observations for {len(V)} coefficients, and standard errors are those of so few: a weight says how often a row counts", stacklevel=3)
@@ -584,7 +587,7 @@ class _LogisticPredicting(_LogisticKeeping):
         scores = self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-# %% ../nbs/06_regression.ipynb #b3a8be11
+# %% ../nbs/06_regression.ipynb #492bc1df
 class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
     """Logistic regression by maximum likelihood, without penalty, for two or more classes.
 
@@ -625,7 +628,8 @@ class LogisticRegression(ClassifierMixin, _LogisticPredicting, BaseEstimator):
         (X, y, sample_weight) (`emlit.tall`)."""
         self._validate_params()
         self._settings = self.get_params()
-        rows, self.classes_, self._data_id = _rows_by_class(X, self, y, sample_weight)
+        rows, self.classes_, same = _rows_by_class(X, self, y, sample_weight)
         self._reference()
         self._keep(*self._maximum(rows), rows)
+        self._data_id = same
         return self

@@ -305,7 +305,7 @@ def _on_copies(mapper):
         return block if _is_file(block) else deepcopy(block)
     return lambda function, blocks: mapper(function, map(copied, blocks))
 
-# %% ../nbs/40_stream.ipynb #b281edd3
+# %% ../nbs/40_stream.ipynb #bc5aaa9d
 @_source.register(Callable)
 def _source_of_function(X, settings, extra):
     "A function that returns an iterator over blocks."
@@ -323,9 +323,13 @@ def _source_of_file(X, settings, extra):
     "A file that is mapped into memory."
     if X.ndim != 2 or not _is_file(X):
         return None
+    _check_file(X)
+    return _Source(settings._pieces(X, extra))
+
+def _check_file(X):
+    "Raise where another file is in the place of the one that was mapped."
     if any(_loaded(X[i:i + 1]).tobytes() != X[i:i + 1].tobytes() for i in (0, len(X) // 2, len(X) - 1)):
         raise ValueError(f"{X.filename} is not the file any more that was mapped: it was replaced, so map it again")
-    return _Source(settings._pieces(X, extra))
 
 @_method_of(_Reading)
 def _pieces(self, X, weight):

@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = ['with_target']
 
-# %% ../nbs/43_tall.ipynb #bec4ced5
+# %% ../nbs/43_tall.ipynb #04ad9acc
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Integral, Real
 from zlib import crc32
 
 import numpy as np
@@ -22,26 +24,34 @@ from .em import _blocks
 from .linear import LeastSquares, _complaint, _dependent, _solver
 from .linear import _blocks as _cut
 from .logistic import _Rows
-from .mixture import _borders
+from .mixture import _borders, _method_of
 from .regression import LinearRegression, LogisticRegression, _by_class, _check_classes, _line, _line_through, _names, _rows_by_class, _Told, _validated
-from .stream import _is_file, _loaded, _most, _smallest
+from .stream import _check_file, _is_file, _loaded, _most, _smallest
 
-# %% ../nbs/43_tall.ipynb #a327a11a
+# %% ../nbs/43_tall.ipynb #30385215
 def with_target(
     blocks:Callable, # Function that returns an iterator over blocks of rows, such as `npy_blocks` or `parquet_blocks` give
     column:int|str=-1, # Which column is y, by number, or by name where the blocks are data frames
 )->Callable: # Function that returns a new iterator over pairs (X, y)
-    "Blocks for a regression: one column of each is y, and the others are X. Raises `ValueError` where there is no such column."
+    """Blocks for a regression: one column of each is y, and the others are X.
+
+    Raises `TypeError` when `blocks` is no function or `column` no number or name, `ValueError` where there is no such column."""
+    if not callable(blocks):
+        raise TypeError(f"blocks is a {type(blocks).__name__}: give the function that returns an iterator over blocks, such as npy_blocks(path, size)")
+    if not isinstance(column, (Integral, str)) or isinstance(column, bool):
+        raise TypeError(f"column is {column!r}: give a whole number, or a name")
     def pairs():
         for block in _blocks(blocks):
             frame = hasattr(block, "columns")
+            if getattr(block, "ndim", 0) != 2:
+                raise ValueError(f"the blocks must be tables, arrays (rows, columns) or data frames, not a {type(block).__name__}{getattr(block, 'shape', '')}")
             if column not in (block.columns if frame else range(-block.shape[1], block.shape[1])):
                 raise ValueError(f"column is {column!r}: give {'a name among ' + ', '.join(map(str, block.columns)) if frame else 'a number'}"
                                  f"{'' if frame else f' from 0 to {block.shape[1] - 1}, or a negative one from the end'}")
             yield (block.drop(columns=column), block[column]) if frame else (np.delete(block, column, axis=1), block[:, column])
     return pairs
 
-# %% ../nbs/43_tall.ipynb #43a6a06d
+# %% ../nbs/43_tall.ipynb #d91ece20
 def _taken_apart(block):
     "Rows, y, and weights or None."
     if not isinstance(block, tuple) or len(block) not in (2, 3):
@@ -49,59 +59,88 @@ def _taken_apart(block):
         raise ValueError(f"a block must be a tuple (rows, y) or (rows, y, sample_weight), not {what}; with_target takes y out of the rows")
     return block if len(block) == 3 else (*block, None)
 
-def _is_plain(X, y, weight, columns):
-    "Whether a block of a later pass can be taken for one that has been checked: arrays of floats that fit together."
-    parts = [part for part in (X, y, weight) if part is not None]
-    plain = all(type(part) is np.ndarray and part.dtype.char in "fd" and len(part) == len(X) for part in parts)
-    return plain and X.shape[1:] == (columns,) and all(part.ndim == 1 for part in parts[1:])
+def _plain(X, y, weight, columns, numeric):
+    "A block of a later pass as arrays, without the checks that the first has made; None where it needs them."
+    y = np.asarray(y)
+    kinds = type(X) is np.ndarray and X.dtype.kind in "biuf" and (not numeric or y.dtype.kind in "biuf")
+    if not kinds or X.shape[1:] != (columns,) or y.shape != X.shape[:1] or (weight is not None and np.shape(weight) != y.shape):
+        return None
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64), y, weight
 
-def _marked(block, mark):
-    "A checksum of every sixteenth row."
-    for part in block:
-        some = np.asarray(part[::16])
-        mark = crc32(repr(some.tolist()).encode() if some.dtype == object else np.ascontiguousarray(some), mark)
-    return mark
+def _marked(block, before, marks):
+    "Checksums of every sixteenth row; blocks may be cut anew in each pass."
+    for k, part in enumerate(block):
+        some = np.asarray(part[-before % 16::16])
+        some = some.astype(float) if some.dtype.kind in "biuf" else some
+        marks[k] = crc32("\n".join(map(repr, some.tolist() + [0])).encode() if some.dtype.hasobject else np.ascontiguousarray(some), marks[k])
 
-# %% ../nbs/43_tall.ipynb #0828dcbc
+# %% ../nbs/43_tall.ipynb #18727e87
 class _Reader:
-    "Runs over blocks (X, y, weight), as an estimator reads them."
-    def __init__(self, settings, source, **options):
-        self.settings, self.source, self.options, self.seen = clone(settings), source, options, None
+    "Runs over blocks (X, y, weight), as an estimator reads them; `check` may object to y."
+    def __init__(self, settings, source, check=None, **options):
+        self.settings, self.source, self.check, self.options, self.seen = clone(settings), source, check, options, None
 
     def __call__(self):
-        rows = mark = 0
+        rows, marks = 0, [0, 0, 0]
         for number, block in enumerate(_blocks(self.source)):
             try:
                 block = self._checked(*_taken_apart(block))
             except (TypeError, ValueError) as error:
-                raise type(error)(f"block {number} of X (counted from 0): {error}") from error
-            if len(block[0]):
-                rows, mark = rows + len(block[0]), _marked(block, mark)
+                kind = ValueError if isinstance(error, ValueError) else TypeError
+                raise kind(f"block {number} of X (counted from 0): {error}") from error
+            if block:
+                _marked(block, rows, marks)
+                rows += len(block[0])
                 yield block
-        if self.seen not in (None, (rows, mark)):
+        if self.seen not in (None, (rows, marks)):
             raise ValueError(f"X gave other rows in a later pass ({rows} of them) than in the first ({self.seen[0]}): it must give the same blocks "
                              "each time; seed what draws them")
-        self.seen = rows, mark
+        self.seen = rows, marks
 
-    def _checked(self, X, y, weight):
-        if not len(X := _loaded(X)):
-            return X, y, weight
-        if self.seen is None or not _is_plain(X, y, weight, self.settings.n_features_in_):
-            X, y = _validated(self.settings, X, y, reset=not hasattr(self.settings, "n_features_in_"), ensure_min_samples=1, **self.options)
-            weight = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, y, np.ones(len(X)) if weight is None else weight
+# %% ../nbs/43_tall.ipynb #93bf556a
+@_method_of(_Reader)
+def _checked(self, X, y, weight):
+    "The block as arrays; None where it has no rows."
+    X = _loaded(X)
+    if (X.shape if hasattr(X, "shape") else np.shape(X))[:1] == (0,):
+        return None
+    found = self.seen and _plain(X, y, weight, self.settings.n_features_in_, "y_numeric" in self.options)
+    if not found:
+        X, y = _validated(self.settings, X, y, reset=not hasattr(self.settings, "n_features_in_"), ensure_min_samples=1, **self.options)
+        if self.check:
+            self.check(y)
+    X, y, weight = found or (X, y, weight)
+    if weight is None or np.ndim(weight) and not np.any(weight):                 # a block in which no row counts is no error
+        return X, y, np.full(len(X), 1.0 if weight is None else 0.0)
+    return X, y, _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
 
-# %% ../nbs/43_tall.ipynb #ac6f054c
+# %% ../nbs/43_tall.ipynb #2c82e729
+def _joined(read, least=8192):
+    "A function over the same rows in blocks of at least so many, the last aside."
+    def blocks():
+        held, rows = [], 0
+        for block in read():
+            if held or len(block[0]) < least:
+                block = tuple(map(np.array, block))                              # copies, as the function that gave the rows may fill them anew
+            held, rows = [*held, block], rows + len(block[0])
+            if rows >= least:
+                yield held[0] if len(held) == 1 else tuple(map(np.concatenate, zip(*held)))
+                held, rows = [], 0
+        if held:
+            yield tuple(map(np.concatenate, zip(*held)))
+    return blocks
+
+# %% ../nbs/43_tall.ipynb #fdb3d7e4
 def _look(read, count):
     "A first pass: X, y and weights of some of the rows, or of all where they are few; `count` is told of all."
     parts, held, limit = [], 0, np.inf
     for number, (X, y, w) in enumerate(read()):
         places = count.rows + np.arange(len(X))
         count.add(X, y, w)
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             keys = np.random.default_rng((43, number)).exponential(size=len(X)) / w
-        small = keys <= limit
-        parts.append(tuple(each[small] for each in (keys, places, y, w, X)))
+        if (small := keys <= limit).any():
+            parts.append(tuple(each[small] for each in (keys, places, y, w, X)))
         held += np.count_nonzero(small)
         if held > 2 * _most(X.shape[1]):
             parts = [_smallest(*map(np.concatenate, zip(*parts)))]
@@ -117,7 +156,7 @@ def _adopt(estimator, settings):
     vars(estimator).pop("feature_names_in_", None)
     vars(estimator).update({name: value for name, value in vars(settings).items() if name.endswith("_in_")})
 
-# %% ../nbs/43_tall.ipynb #1d46ae77
+# %% ../nbs/43_tall.ipynb #98f5e347
 def _source(X, y, weight):
     "The function over blocks that the arguments of `fit` stand for, or None where the rows are in memory."
     if isinstance(X, Iterator):
@@ -128,17 +167,18 @@ def _source(X, y, weight):
         return X
     if y is None or X.ndim != 2 or not _is_file(X):
         return None
-    check_consistent_length(X, y, weight)
+    _check_file(X)
+    check_consistent_length(X, y, weight if np.ndim(weight) else None)
     y, borders = column_or_1d(y, warn=True), _borders(*X.shape)
-    parts = (lambda a, b: (X[a:b], y[a:b])) if weight is None else (lambda a, b: (X[a:b], y[a:b], weight[a:b]))
-    return lambda: (parts(a, b) for a, b in pairwise(borders))
+    return lambda: ((X[a:b], y[a:b], weight[a:b] if np.ndim(weight) else weight) for a, b in pairwise(borders))
 
-# %% ../nbs/43_tall.ipynb #12f1736f
+# %% ../nbs/43_tall.ipynb #819cce5f
 class _LineCount:
     "What a line wants to know of all rows before the next pass."
     rows = positive = squares = log_weights = total = sums = largest = 0
     marks, plain = (0, 0), True
 
+    @np.errstate(all="ignore")
     def add(self, X, y, w):
         A = np.column_stack([X, y]).astype(float, copy=False)
         self.rows, self.positive, self.total = self.rows + len(y), self.positive + np.count_nonzero(w), self.total + w.sum()
@@ -171,7 +211,9 @@ def _by_products(blocks, S, solve, share):
     step, constant = solve(g), left * share
     return b + step, constant, max(rss - step @ g - constant * left, 0.0), S[-1, -1]
 
-# %% ../nbs/43_tall.ipynb #14fd2a75
+# %% ../nbs/43_tall.ipynb #b7dc91bf
+_OVERFLOW = "the fit overflows in the units of X, y and sample_weight: choose other units"
+
 def _triangle(blocks, intercept):
     "R of (43.2)."
     R = None
@@ -183,6 +225,8 @@ def _triangle(blocks, intercept):
 def _by_triangle(blocks, sizes, units, intercept, names):
     "The same by (43.2) and (43.3), and T without the constant; `sizes` are the norms of the columns before their centre was taken out."
     R, i = _triangle(blocks, intercept), int(intercept)
+    if not np.isfinite(R).all():
+        raise ValueError(_OVERFLOW)
     T, z, rho = R[i:-1, i:-1], R[i:-1, -1], R[-1, -1]
     if found := _dependent(T, sizes):
         raise ValueError(_complaint(found, units, names, intercept).replace("say intercept=", "say fit_intercept="))
@@ -190,9 +234,13 @@ def _by_triangle(blocks, sizes, units, intercept, names):
     constant = (R[0, -1] - R[0, 1:-1] @ b) / R[0, 0] if intercept else 0.0
     return (b, constant, rho**2, z @ z + rho**2), T
 
-# %% ../nbs/43_tall.ipynb #1a1d118c
+# %% ../nbs/43_tall.ipynb #848c659f
+@np.errstate(all="ignore")
 def _passes(read, count, intercept, names):
     "A `LeastSquares` of what is read."
+    if count.positive < len(names) + intercept:
+        raise ValueError(f"X has {count.positive} rows with weight and {len(names) + intercept} coefficients are to be fitted, the intercept among them: "
+                         "there must be no fewer rows than coefficients; leave columns out")
     centre = count.sums / count.total * intercept
     units = np.exp2(-np.frexp(np.where(count.largest > 0, count.largest, 1))[1].clip(-1000, 1000).astype(float))
     blocks = _centred(read, centre, units, count.plain)
@@ -205,18 +253,21 @@ def _passes(read, count, intercept, names):
         solve = lambda g: cho_solve((T, False), g)
     return _in_own_units(*found, solve(np.eye(len(S) - 1)), centre, units, count.total, intercept)
 
+# %% ../nbs/43_tall.ipynb #f9ecef97
 def _in_own_units(b, constant, rss, tss, V, centre, units, total, intercept):
-    b, V, unit = b * units[:-1] / units[-1], V * np.outer(units[:-1], units[:-1]), units[-1]
-    if intercept:
-        m = V @ centre[:-1]
-        V = np.block([[np.array([[1 / total + centre[:-1] @ m]]), -m[None]], [-m[:, None], V]])
-    value = float(centre[-1] - centre[:-1] @ b + constant / unit) if intercept else 0.0
-    fit = LeastSquares(value, b, V, float(rss / unit**2), float(tss / unit**2), float(total))
+    scale, unit, middle = units[:-1], units[-1], (centre * units)[:-1]
+    value = float((centre[-1] * unit - middle @ b + constant) / unit) if intercept else 0.0
+    if intercept:                                                               # of the constant, while the columns are in units near 1
+        m = V @ middle
+        V = np.block([[np.array([[1 / total + middle @ m]]), -m[None]], [-m[:, None], V]])
+        scale = np.append(1, scale)
+    V = V * scale * scale[:, None]
+    fit = LeastSquares(value, b * units[:-1] / unit, V, float(rss / unit**2), float(tss / unit**2), float(total))
     if not all(np.isfinite(part).all() for part in vars(fit).values()):
-        raise ValueError("the fit overflows in the units of X, y and sample_weight: choose other units")
+        raise ValueError(_OVERFLOW)
     return fit
 
-# %% ../nbs/43_tall.ipynb #fef186b1
+# %% ../nbs/43_tall.ipynb #1649fcff
 @_line_through.register(Callable)
 @_line_through.register(Iterator)
 @_line_through.register(np.memmap)
@@ -224,16 +275,25 @@ def _line_from_afar(X, estimator, y, sample_weight):
     "The line through rows that are not in memory."
     if not (source := _source(X, y, sample_weight)):
         return _line_through.dispatch(object)(X, estimator, y, sample_weight)
-    read, count = _Reader(estimator, source, y_numeric=True), _LineCount()
+    reader, count = _Reader(estimator, source, y_numeric=True), _LineCount()
+    read = _joined(reader)
     X, y, w = _look(read, count)
-    _adopt(estimator, read.settings)
+    if not count.positive:
+        raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
     if len(X) == count.rows:
-        return _line(estimator, X, y.astype(np.float64, copy=False), None if count.plain else w)
-    fit = _passes(read, count, estimator.fit_intercept, _names(estimator))
+        found = _line(reader.settings, X, y.astype(np.float64, copy=False), None if count.plain else w)
+        _adopt(estimator, reader.settings)
+        return found
+    fit = _passes(read, count, estimator.fit_intercept, _names(reader.settings))
+    _adopt(estimator, reader.settings)
     n, log_weights = (count.total, 0.0) if estimator.weights == "frequency" else (count.positive, count.log_weights)
     centre = count.sums[:-1] / count.total * estimator.fit_intercept
-    told = _Told(count.rows, n, count.squares, log_weights, centre, lambda: ((X, y - fit.predict(X), w) for X, y, w in read()))
-    return fit, told, count.seen(estimator)
+    def blocks():
+        before = 0
+        for X, y, w in read():
+            yield X, y - fit.predict(X), w, before
+            before += len(X)
+    return fit, _Told(count.rows, n, count.squares, log_weights, centre, blocks), count.seen(estimator)
 
 # %% ../nbs/43_tall.ipynb #1e5e1726
 @dataclass(frozen=True)
@@ -263,34 +323,45 @@ class _FarRows:
         sample = self.sample.changed(function)
         return replace(self, read=lambda: (function(*block) for block in self.read()), sample=sample, n=self.n * sample.n // self.sample.n)
 
-# %% ../nbs/43_tall.ipynb #f6641d9b
+# %% ../nbs/43_tall.ipynb #4c33280e
 class _ClassCount:
     "What a fit to classes wants to know of all rows before the next pass."
-    rows, positive, mark, plain = 0, 0, 0, True
+    rows, positive, mark, nowhere, plain, classes, first = 0, 0, 0, 0, True, None, None
     def __init__(self):
         self.found = {}      # class -> weight, and a checksum of where it is
 
+    def check(self, y):
+        "Raise where a block's y is not made of classes, or of another type than before."
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)                         # that there are many classes, for rows so few
+            check_classification_targets(y)
+        self.first = y[0] if self.first is None else self.first
+        if isinstance(y[0], Real) != isinstance(self.first, Real):
+            raise ValueError(f"y holds {self.first!r} in one block and {y[0]!r} in this: give labels of one type")
+
     def add(self, X, y, w):
-        check_classification_targets(y)
-        self.found = {label: (0.0, crc32(bytes(self.rows))) for label in np.unique(y).tolist()} | self.found
+        new = np.unique(y)
+        self.classes = new if self.classes is None else np.unique(np.concatenate([self.classes, new]))
+        self.found = {label: (0.0, self.nowhere) for label in new} | self.found
         for label, (weight, mark) in self.found.items():
             here = np.asarray(y == label)
             self.found[label] = weight + w[here].sum(), crc32(here, mark)
-        self.rows, self.positive = self.rows + len(y), self.positive + np.count_nonzero(w)
+        self.rows, self.positive, self.nowhere = self.rows + len(y), self.positive + np.count_nonzero(w), crc32(bytes(len(y)), self.nowhere)
         self.mark, self.plain = crc32(w, self.mark), self.plain and bool((w == 1).all())
 
-    def seen(self, classes):
+    def seen(self):
         "What says whether other rows are the same."
-        return self.rows, *(self.found[label][1] for label in classes.tolist()), 0 if self.plain else self.mark
+        return self.rows, *(self.found[label][1] for label in self.classes), 0 if self.plain else self.mark
 
+# %% ../nbs/43_tall.ipynb #5ca88354
 def _codes(classes, y):
     "The positions of labels among the classes."
     codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
     if (strange := classes[codes] != y).any():
-        raise ValueError(f"y holds class {y[strange].tolist()[0]!r} in a later pass and not in the first, or of another type: X must give the same blocks each time")
+        raise ValueError(f"y holds class {y[strange].tolist()[0]!r} in a later pass and not in the first: X must give the same blocks each time")
     return codes
 
-# %% ../nbs/43_tall.ipynb #70ff6e05
+# %% ../nbs/43_tall.ipynb #f7ce429e
 @_rows_by_class.register(Callable)
 @_rows_by_class.register(Iterator)
 @_rows_by_class.register(np.memmap)
@@ -298,13 +369,14 @@ def _rows_from_afar(X, estimator, y, sample_weight):
     "The rows that are not in memory, their classes, and what says whether other rows are the same."
     if not (source := _source(X, y, sample_weight)):
         return _rows_by_class.dispatch(object)(X, estimator, y, sample_weight)
-    read, count = _Reader(estimator, source), _ClassCount()
+    count = _ClassCount()
+    reader = _Reader(estimator, source, count.check)
+    read = _joined(reader)
     X, y, w = _look(read, count)
-    _adopt(estimator, read.settings)
+    _adopt(estimator, reader.settings)
     if len(X) == count.rows:
         return _by_class(estimator, X, y, None if count.plain else w)
-    classes = np.unique(list(count.found))
-    totals = np.array([count.found[label][0] for label in classes.tolist()])
+    classes, totals = count.classes, np.array([count.found[label][0] for label in count.classes])
     _check_classes(classes, totals)
     def blocks():
         for X, y, w in read():
@@ -312,4 +384,4 @@ def _rows_from_afar(X, estimator, y, sample_weight):
             yield (X, _codes(classes, y), w) if used.all() else (X[used], _codes(classes, y[used]), w[used])
     X, y = X[w > 0], y[w > 0]
     sample = _Rows(X, _codes(classes, y), np.full(len(X), totals.sum() / count.positive), len(classes))
-    return _FarRows(blocks, sample, count.positive, len(classes), totals), classes, count.seen(classes)
+    return _FarRows(blocks, sample, count.positive, len(classes), totals), classes, count.seen()

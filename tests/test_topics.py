@@ -785,7 +785,7 @@ def test_functions_and_names():
     X, _ = written(n=30)
     fit = quiet(n_components=2, max_iter=1).fit(pd.DataFrame(X.toarray(), columns=[f"word {j}" for j in range(40)]))
     for ask in (fit.transform, fit.score, fit.perplexity, fit.score_samples, fit.partial_fit, fit.fit_transform):
-        with pytest.raises(TypeError, match="X is a function, which only fit takes"):
+        with pytest.raises(TypeError, match="X is a function, and numbers in memory are needed here"):
             ask(in_parts(X, 10))
     assert fit.feature_names_in_[3] == "word 3" and not hasattr(fit.fit(in_parts(X, 10)), "feature_names_in_")
 
