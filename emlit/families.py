@@ -171,7 +171,7 @@ def _buffer(name, *shape):
         held[name] = raw[-raw.ctypes.data % 64 // 8:][:size]
     return held[name][:size].reshape(shape)
 
-# %% ../nbs/15_families.ipynb #9ffa37fa
+# %% ../nbs/15_families.ipynb #ad081470
 class _Matrices:
     "Covariance matrices C (k, d, d) and what is made of them, each once. Raises `ValueError` that names the component that has no factor."
     def __init__(self, C):
@@ -189,6 +189,14 @@ class _Matrices:
     def precisions(self):
         return self.inverses.mT @ self.inverses
 
+    @cached_property
+    def precision_diagonals(self):
+        return (self.inverses**2).sum(axis=1)
+
+    @cached_property
+    def half_log_determinants(self):
+        return np.log(self.factors.diagonal(axis1=1, axis2=2)).sum(axis=1)
+
 def _worked_out(C):
     "The `_Matrices` of C, (k, d, d), to be read only."
     held = _buffers.__dict__.setdefault("matrices", [])
@@ -199,7 +207,7 @@ def _worked_out(C):
     held[:] = [new, *held[:1]] if C.size <= 300_000 else []
     return new
 
-# %% ../nbs/15_families.ipynb #47ef6246
+# %% ../nbs/15_families.ipynb #870b7cc7
 class _Gaussian(Family):
     "What the Gaussian families share. theta is (means, covariances), in scikit-learn's shapes for the kind."
     def matrices(self, means, covariances):
@@ -214,8 +222,7 @@ class _Gaussian(Family):
 
     def peak(self, means, covariances):
         "Log density at the mean, shape (k,)."
-        L = self.factors(means, covariances)
-        return -np.log(L.diagonal(axis1=1, axis2=2)).sum(axis=1) - means.shape[1] * _HALF_LOG_2PI
+        return np.zeros(len(means)) - self.matrices(means, covariances).half_log_determinants - means.shape[1] * _HALF_LOG_2PI
 
     def form(self, weights, theta):
         "Natural on centred data, or whitened where that would lose digits."
@@ -238,7 +245,7 @@ def _in_place(X, out):
         place[:] = X
     return place
 
-# %% ../nbs/15_families.ipynb #6ae0d6ca
+# %% ../nbs/15_families.ipynb #5e1daeae
 class Full(_Gaussian):
     "Gaussian, a covariance matrix per component: T(x) = (1, x, x_i x_j for each pair), eta = (-A, P m, -P_ii / 2 or -P_ij)."
     kind, spaces = "full", ("real", "positive_definite")
@@ -268,8 +275,9 @@ class Full(_Gaussian):
         "Natural parameters from means and covariances."
         P, (i, j) = self.matrices(means, covariances).precisions, _pairs(means.shape[1])
         linear = (P @ means[..., None])[..., 0]
-        products = np.broadcast_to(P[:, i, j] * np.where(i == j, -0.5, -1), (len(means), len(i)))
-        return np.c_[self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, products]
+        products = P[:, i, j] * np.where(i == j, -0.5, -1)
+        products = np.broadcast_to(products, (len(means), len(i))) if len(P) == 1 else products
+        return np.column_stack([self.peak(means, covariances) - 0.5 * (means * linear).sum(axis=1), linear, products])
 
 # %% ../nbs/15_families.ipynb #376a9b19
 class Tied(Full):
@@ -290,7 +298,7 @@ class _Variances(_Gaussian):
             return super().peak(means, covariances)
         return -0.5 * np.log(v).reshape(k, -1).sum(axis=1) * (1 if self.kind == "diag" else d) - d * _HALF_LOG_2PI
 
-# %% ../nbs/15_families.ipynb #2512d7cb
+# %% ../nbs/15_families.ipynb #23578c09
 class Diag(_Variances):
     "Gaussian, a variance per component and column: T(x) = (1, x, x^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "diag", ("real", "positive")
@@ -307,9 +315,9 @@ class Diag(_Variances):
     def natural(self, means, covariances):
         "Natural parameters from means and variances."
         top = self.peak(means, covariances) - 0.5 * (means**2 / covariances).sum(axis=1)
-        return np.c_[top, means / covariances, -0.5 / covariances]
+        return np.column_stack([top, means / covariances, -0.5 / covariances])
 
-# %% ../nbs/15_families.ipynb #0ce41f41
+# %% ../nbs/15_families.ipynb #c1c4fcd6
 class Spherical(_Variances):
     "Gaussian, one variance per component: T(x) = (1, x, |x|^2), eta = (-A, m / v, -1 / 2v)."
     kind, spaces = "spherical", ("real", "positive")
@@ -326,7 +334,7 @@ class Spherical(_Variances):
     def natural(self, means, covariances):
         "Natural parameters from means and variances."
         top = self.peak(means, covariances) - 0.5 * (means**2).sum(axis=1) / covariances
-        return np.c_[top, means / covariances[:, None], -0.5 / covariances]
+        return np.column_stack([top, means / covariances[:, None], -0.5 / covariances])
 
 GAUSSIANS = {"full": Full(), "tied": Tied(), "diag": Diag(), "spherical": Spherical()}
 
@@ -434,7 +442,7 @@ def _common(family, X, w, own):
         return _outer(np.multiply(X, w, out=_buffer("Y", *X.shape)), X)[_pairs(len(X))]
     return family.sums(X, w)[own:] if family.common(len(X)) else np.empty(0)
 
-# %% ../nbs/15_families.ipynb #016e4f54
+# %% ../nbs/15_families.ipynb #1717989f
 class _Natural(_Linear):
     "A mixture in natural form: logits eta T(x - centre), sums R T(x - centre)'."
     name = "moments"
@@ -447,7 +455,7 @@ class _Natural(_Linear):
         self.eta[:, 0] += np.log(weights) - self.level
         own = self.eta.shape[1] - family.common(len(self.centre))
         self.own, self.shared = np.ascontiguousarray(self.eta[:, :own]), self.eta[0, own:]
-        self.rows = _BATCH * int(np.clip(_NUMBERS / _BATCH / (len(self.own) + own + len(self.centre)), 1, 128))
+        self.rows = _BATCH * max(1, min(128, int(_NUMBERS / _BATCH / (len(self.own) + own + len(self.centre)))))
 
     def part(self, rows, w):
         (k, own), n, d = self.own.shape, len(w), len(self.centre)

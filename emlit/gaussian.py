@@ -39,11 +39,11 @@ def _gaussian_start(X, R, kind):
     S /= counts.reshape(-1, *[1] * (S.ndim - 1))
     return counts / counts.sum(), means, S.mean(axis=1) if kind == "spherical" else S
 
-# %% ../nbs/17_gaussian.ipynb #c93e8404
+# %% ../nbs/17_gaussian.ipynb #b8c36e51
 def _by_column(covariances, kind, shape):
     "The variances of each component in each column, shape (k, d)."
     v = covariances.diagonal(axis1=-2, axis2=-1) if kind in ("full", "tied") else covariances
-    return np.broadcast_to(v[:, None] if kind == "spherical" else v, shape)
+    return v if v.shape == shape else np.broadcast_to(v[:, None] if kind == "spherical" else v, shape)
 
 def _widened(covariances, kind, amount):
     "The covariances with `amount`, shape (k, d), added to the variances; the type takes the largest where it has but one for several."
@@ -55,7 +55,8 @@ def _precision_by_column(covariances, kind, shape):
     "The diagonals of the inverse covariances, shape (k, d)."
     if kind in ("diag", "spherical"):
         return _by_column(1 / covariances, kind, shape)
-    return np.broadcast_to((_worked_out(covariances.reshape(-1, *covariances.shape[-2:])).inverses**2).sum(axis=1), shape)
+    diagonals = _worked_out(covariances.reshape(-1, *covariances.shape[-2:])).precision_diagonals
+    return diagonals if diagonals.shape == shape else np.broadcast_to(diagonals, shape)
 
 def _price(shares, new, old, kind, amount):
     "What the amounts added may have cost in log-likelihood, per row: the sum in (17.3), with N_k / N in `shares`."

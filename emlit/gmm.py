@@ -78,7 +78,7 @@ def log_gaussian(
                          "pass (k, d) and (k, d, d)")
     return _log_density(_points(X, means), means, _factors(covariances))
 
-# %% ../nbs/14_gmm.ipynb #9840411d
+# %% ../nbs/14_gmm.ipynb #aa7834a5
 def full_covariances(
     covariances:np.ndarray, # (k, d, d) if full, (d, d) if tied, (k, d) if diag, (k,) if spherical
     covariance_type:str, # 'full', 'tied', 'diag' or 'spherical'
@@ -96,9 +96,11 @@ def full_covariances(
     if covariances.shape != shapes[covariance_type]:
         raise ValueError(f"covariances have shape {covariances.shape}: for covariance_type={covariance_type!r}, "
                          f"{k} components and {d} columns, pass shape {shapes[covariance_type]}")
-    if covariance_type in ("full", "tied"):
-        return np.broadcast_to(covariances, (k, d, d))
-    return covariances.reshape(k, -1, 1) * np.eye(d)
+    if covariance_type in ("diag", "spherical"):
+        return covariances.reshape(k, -1, 1) * np.eye(d)
+    same = covariances.view() if covariance_type == "full" else np.broadcast_to(covariances, (k, d, d))
+    same.flags.writeable = False
+    return same
 
 # %% ../nbs/14_gmm.ipynb #4627fd0e
 @dataclass(frozen=True, eq=False)

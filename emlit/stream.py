@@ -141,14 +141,15 @@ class _Summary:
         return _Summary(self.n + other.n, self.total + other.total, np.fmin(self.low, other.low), np.fmax(self.high, other.high), np.fmax(self.odd, other.odd),
                         self.together + other.together, self.names, _smallest(*map(np.concatenate, zip(self.sample, other.sample))))
 
-# %% ../nbs/40_stream.ipynb #01046d7f
+# %% ../nbs/40_stream.ipynb #8b5c7736
 @contextmanager
 def _in_block(number):
     "Say in which block the mistake is."
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise type(error)(f"block {number} of X (counted from 0): {error}") from error
+        kind = ValueError if isinstance(error, ValueError) else TypeError       # others may want to be called otherwise
+        raise kind(f"block {number} of X (counted from 0): {error}") from error
 
 def _taken_apart(block, second):
     "The rows of a block, and what comes with them or None."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['with_target']
 
-# %% ../nbs/43_tall.ipynb #04ad9acc
+# %% ../nbs/43_tall.ipynb #f67c42cd
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from .linear import _blocks as _cut
 from .logistic import _Rows
 from .mixture import _borders, _method_of
 from .regression import LinearRegression, LogisticRegression, _by_class, _check_classes, _line, _line_through, _names, _rows_by_class, _Told, _validated
-from .stream import _check_file, _is_file, _loaded, _most, _smallest
+from .stream import _check_file, _in_block, _is_file, _loaded, _most, _smallest
 
 # %% ../nbs/43_tall.ipynb #30385215
 def with_target(
@@ -74,7 +74,7 @@ def _marked(block, before, marks):
         some = some.astype(float) if some.dtype.kind in "biuf" else some
         marks[k] = crc32("\n".join(map(repr, some.tolist() + [0])).encode() if some.dtype.hasobject else np.ascontiguousarray(some), marks[k])
 
-# %% ../nbs/43_tall.ipynb #18727e87
+# %% ../nbs/43_tall.ipynb #5944262b
 class _Reader:
     "Runs over blocks (X, y, weight), as an estimator reads them; `check` may object to y."
     def __init__(self, settings, source, check=None, **options):
@@ -83,11 +83,8 @@ class _Reader:
     def __call__(self):
         rows, marks = 0, [0, 0, 0]
         for number, block in enumerate(_blocks(self.source)):
-            try:
+            with _in_block(number):
                 block = self._checked(*_taken_apart(block))
-            except (TypeError, ValueError) as error:
-                kind = ValueError if isinstance(error, ValueError) else TypeError
-                raise kind(f"block {number} of X (counted from 0): {error}") from error
             if block:
                 _marked(block, rows, marks)
                 rows += len(block[0])
