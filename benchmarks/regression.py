@@ -1,6 +1,9 @@
-"""LinearRegression and LogisticRegression beside scikit-learn's and statsmodels': time of a fit, to the same gradient."""
+"""LinearRegression and LogisticRegression beside scikit-learn's and statsmodels', to the same gradient; and from a file beside an array."""
 import json
+import tempfile
+import tracemalloc
 import warnings
+from pathlib import Path
 
 import numpy as np
 import sklearn.linear_model
@@ -9,11 +12,14 @@ from scipy.special import expit
 from benchmarks.harness import in_turns, ratio
 from benchmarks.peers import timed
 from emlit.regression import LinearRegression, LogisticRegression
+from emlit.stream import npy_blocks
+from emlit.tall import with_target
 
 SIZES = [(100_000, 10), (100_000, 100)]  # rows and columns
 GOAL = 1e-7                              # largest entry of the gradient of the mean log-likelihood
 TOLERANCES = [10.0**-k for k in range(3, 13)]
 ROUNDS = 3
+FILE_ROWS, FILE_COLUMNS, FILE_BLOCK = 4_000_000, 10, 50_000
 
 
 def problem(n, p, seed=0):
@@ -97,6 +103,34 @@ def compared(kind, n, p):
             "ratio": {name: ratio(s, seconds["emlit"]) for name, s in seconds.items() if name != "emlit"}, "gradient": reached, "disturbed": disturbed}
 
 
+def peak(run):
+    "MB that NumPy and Python hold at once, at most."
+    tracemalloc.start()
+    run()
+    most = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return most
+
+
+def from_file(kind, n=FILE_ROWS, p=FILE_COLUMNS, rounds=ROUNDS):
+    "Seconds of a fit from a file in blocks, of reading it whole and fitting, and of a fit to what was read before; and the memory of the first two."
+    X, numbers, classes = problem(n, p)
+    y, make = (numbers, LinearRegression) if kind == "linear" else (classes, LogisticRegression)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        np.save(path, np.column_stack([X, y]))
+        def whole():
+            rows = np.load(path)
+            return make().fit(rows[:, :-1], rows[:, -1])
+        runs = {"in blocks": lambda: make().fit(with_target(npy_blocks(path, FILE_BLOCK))), "read and fitted": whole, "in memory": lambda: make().fit(X, y)}
+        fits = [run() for run in runs.values()]
+        np.testing.assert_allclose(fits[0].estimates_, fits[2].estimates_, rtol=1e-7)
+        seconds, disturbed = in_turns({name: lambda run=run: timed(run)[0] for name, run in runs.items()}, rounds)
+        return {"model": kind, "N": n, "P": p, "seconds": {name: float(np.median(s)) for name, s in seconds.items()}, "rows_MB": n * (p + 1) * 8 / 2**20,
+                "ratio": {name: ratio(seconds["in blocks"], s) for name, s in seconds.items() if name != "in blocks"},
+                "MB": {name: peak(runs[name]) for name in ("in blocks", "read and fitted")}, "disturbed": disturbed}
+
+
 def show(row):
     print(json.dumps(row), flush=True)
     return row
@@ -104,4 +138,5 @@ def show(row):
 
 def run():
     "All tables of this module."
-    return {"fit": [show(compared(kind, n, p)) for kind in ("linear", "logistic") for n, p in SIZES]}
+    kinds = "linear", "logistic"
+    return {"fit": [show(compared(kind, n, p)) for kind in kinds for n, p in SIZES], "file": [show(from_file(kind)) for kind in kinds]}

@@ -24,9 +24,10 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
-# %% ../nbs/40_stream.ipynb #bed27c2b
+# %% ../nbs/40_stream.ipynb #fbca8826
 import joblib
 import numpy as np
+from scipy.sparse import csr_array, vstack
 from sklearn.base import clone
 from sklearn.utils.validation import _check_sample_weight, check_scalar, validate_data
 
@@ -38,7 +39,7 @@ from .gaussian import GaussianMixture, _Bounded, _is_wide
 from .hmm import chains_in_blocks
 from .keeping import _pack, _unpack, _write
 from .mixture import _ENOUGH, _borders, _check_numbers, _check_weight, _mapper, _method_of, _Reading, _Run, _Source, _source, _Table
-from .topics import _Batch, _Opening
+from .topics import _Batch, _Opening, _Start
 
 # %% ../nbs/40_stream.ipynb #bf6fd161
 def npy_blocks(
@@ -666,3 +667,16 @@ def _check_settings(self, stream):
     _check_settings_alone(self, stream)
     if self.checkpoint:
         _check_kept(self)
+
+# %% ../nbs/40_stream.ipynb #5dd8e4b8
+_counts_in_memory = _Start._counts
+
+@_method_of(_Start)
+def _counts(self, X, reset=False, least=1):
+    "Counts in sparse form; those of a file, piece by piece."
+    if not isinstance(X, np.memmap) or X.ndim != 2 or not _is_file(X):
+        return _counts_in_memory(self, X, reset, least)
+    _check_file(X)
+    size = max(1, 500_000 // X.shape[1])
+    pieces = (_loaded(X[a:a + size]) for a in range(0, len(X), size))
+    return csr_array(vstack([_counts_in_memory(self, piece, reset, least) for piece in pieces], format="csr"))

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -935,3 +936,25 @@ def test_what_comes_with_blocks_that_are_judged():
             fit.score(lambda: iter([(FAITHFUL, extra, 1)]))
         with pytest.raises(ValueError, match="in place of a second argument"):
             fit.score(lambda: iter([FAITHFUL]), **{word: extra})
+
+
+def test_counts_in_a_file(tmp_path):
+    "The digits of a fit in memory, though no more of the table than its counts above 0 was there at once."
+    counts = np.random.default_rng(0).poisson(.02, size=(6000, 400)).astype(np.int32)
+    np.save(tmp_path / "counts.npy", counts)
+    mapped = np.load(tmp_path / "counts.npy", mmap_mode="r")
+    settings = dict(n_components=3, random_state=0, max_iter=2, tol=0)
+    far, near = LatentDirichletAllocation(**settings).fit(mapped), LatentDirichletAllocation(**settings).fit(counts)
+    np.testing.assert_array_equal(far.components_, near.components_, strict=True)
+    np.testing.assert_array_equal(far.transform(mapped), near.transform(counts), strict=True)
+    assert far.n_features_in_ == 400
+    before = tracemalloc.start() or tracemalloc.get_traced_memory()[0]
+    far._counts(mapped)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < counts.size * 8 / 2                                         # as floats, and all at once
+    np.save(tmp_path / "counts.npy", counts - 1)
+    with pytest.raises(ValueError, match="Negative values|replaced"):
+        LatentDirichletAllocation(**settings).fit(np.load(tmp_path / "counts.npy", mmap_mode="r"))
+    with pytest.raises(ValueError, match="400 features"):
+        far.transform(np.load(tmp_path / "counts.npy", mmap_mode="r").reshape(-1, 300))

@@ -835,6 +835,7 @@ MUTANTS = [
     Mutant("names of a table not looked at", "stream", "        validate_data(self, source.names, reset=False, skip_check_array=True)\n", ""),
     Mutant("names asked of chunks that have none", "stream", "        vars(settings).pop(\"feature_names_in_\", None)\n    found", "    found"),
     Mutant("names taken from the estimator", "stream", "    settings = copy(self)\n    if source.names", "    settings = self\n    if source.names"),
+    Mutant("a file of counts read whole", "stream", "size = max(1, 500_000 // X.shape[1])", "size = len(X)"),
     # online
     Mutant("statistics added in other coordinates", "online", "    if bound is None or old is new:\n", "    if True:\n"),
     Mutant("covariance not carried", "online", "    T[:, 1 + means.shape[1]:] += _products(family, V)\n", ""),
