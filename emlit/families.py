@@ -171,7 +171,7 @@ def _buffer(name, *shape):
         held[name] = raw[-raw.ctypes.data % 64 // 8:][:size]
     return held[name][:size].reshape(shape)
 
-# %% ../nbs/15_families.ipynb #ad081470
+# %% ../nbs/15_families.ipynb #ab8dd424
 class _Matrices:
     "Covariance matrices C (k, d, d) and what is made of them, each once. Raises `ValueError` that names the component that has no factor."
     def __init__(self, C):
@@ -197,6 +197,7 @@ class _Matrices:
     def half_log_determinants(self):
         return np.log(self.factors.diagonal(axis1=1, axis2=2)).sum(axis=1)
 
+# %% ../nbs/15_families.ipynb #6d8e65d0
 def _worked_out(C):
     "The `_Matrices` of C, (k, d, d), to be read only."
     held = _buffers.__dict__.setdefault("matrices", [])
