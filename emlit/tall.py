@@ -51,7 +51,7 @@ def with_target(
             yield (block.drop(columns=column), block[column]) if frame else (np.delete(block, column, axis=1), block[:, column])
     return pairs
 
-# %% ../nbs/43_tall.ipynb #d91ece20
+# %% ../nbs/43_tall.ipynb #717da098
 def _taken_apart(block):
     "Rows, y, and weights or None."
     if not isinstance(block, tuple) or len(block) not in (2, 3):
@@ -74,7 +74,7 @@ def _marked(block, before, marks):
         some = some.astype(float) if some.dtype.kind in "biuf" else some
         marks[k] = crc32("\n".join(map(repr, some.tolist() + [0])).encode() if some.dtype.hasobject else np.ascontiguousarray(some), marks[k])
 
-# %% ../nbs/43_tall.ipynb #5944262b
+# %% ../nbs/43_tall.ipynb #28a7d324
 class _Reader:
     "Runs over blocks (X, y, weight), as an estimator reads them; `check` may object to y."
     def __init__(self, settings, source, check=None, **options):
@@ -94,7 +94,7 @@ class _Reader:
                              "each time; seed what draws them")
         self.seen = rows, marks
 
-# %% ../nbs/43_tall.ipynb #93bf556a
+# %% ../nbs/43_tall.ipynb #6ce76d3f
 @_method_of(_Reader)
 def _checked(self, X, y, weight):
     "The block as arrays; None where it has no rows."
@@ -111,7 +111,7 @@ def _checked(self, X, y, weight):
         return X, y, np.full(len(X), 1.0 if weight is None else 0.0)
     return X, y, _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
 
-# %% ../nbs/43_tall.ipynb #2c82e729
+# %% ../nbs/43_tall.ipynb #a0bc3129
 def _joined(read, least=8192):
     "A function over the same rows in blocks of at least so many, the last aside."
     def blocks():
@@ -127,7 +127,7 @@ def _joined(read, least=8192):
             yield tuple(map(np.concatenate, zip(*held)))
     return blocks
 
-# %% ../nbs/43_tall.ipynb #fdb3d7e4
+# %% ../nbs/43_tall.ipynb #9af21398
 def _look(read, count):
     "A first pass: X, y and weights of some of the rows, or of all where they are few; `count` is told of all."
     parts, held, limit = [], 0, np.inf
@@ -153,7 +153,7 @@ def _adopt(estimator, settings):
     vars(estimator).pop("feature_names_in_", None)
     vars(estimator).update({name: value for name, value in vars(settings).items() if name.endswith("_in_")})
 
-# %% ../nbs/43_tall.ipynb #98f5e347
+# %% ../nbs/43_tall.ipynb #076283ad
 def _source(X, y, weight):
     "The function over blocks that the arguments of `fit` stand for, or None where the rows are in memory."
     if isinstance(X, Iterator):
@@ -250,7 +250,7 @@ def _passes(read, count, intercept, names):
         solve = lambda g: cho_solve((T, False), g)
     return _in_own_units(*found, solve(np.eye(len(S) - 1)), centre, units, count.total, intercept)
 
-# %% ../nbs/43_tall.ipynb #f9ecef97
+# %% ../nbs/43_tall.ipynb #b299a8a0
 def _in_own_units(b, constant, rss, tss, V, centre, units, total, intercept):
     scale, unit, middle = units[:-1], units[-1], (centre * units)[:-1]
     value = float((centre[-1] * unit - middle @ b + constant) / unit) if intercept else 0.0
