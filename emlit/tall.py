@@ -74,11 +74,11 @@ def _marked(block, before, marks):
         some = some.astype(float) if some.dtype.kind in "biuf" else some
         marks[k] = crc32("\n".join(map(repr, some.tolist() + [0])).encode() if some.dtype.hasobject else np.ascontiguousarray(some), marks[k])
 
-# %% ../nbs/43_tall.ipynb #28a7d324
+# %% ../nbs/43_tall.ipynb #70ed7917
 class _Reader:
     "Runs over blocks (X, y, weight), as an estimator reads them; `check` may object to y."
     def __init__(self, settings, source, check=None, **options):
-        self.settings, self.source, self.check, self.options, self.seen = clone(settings), source, check, options, None
+        self.settings, self.source, self.check, self.options, self.seen = settings, source, check, options, None
 
     def __call__(self):
         rows, marks = 0, [0, 0, 0]
@@ -127,7 +127,7 @@ def _joined(read, least=8192):
             yield tuple(map(np.concatenate, zip(*held)))
     return blocks
 
-# %% ../nbs/43_tall.ipynb #9af21398
+# %% ../nbs/43_tall.ipynb #00cf5660
 def _look(read, count):
     "A first pass: X, y and weights of some of the rows, or of all where they are few; `count` is told of all."
     parts, held, limit = [], 0, np.inf
@@ -148,11 +148,6 @@ def _look(read, count):
     order = np.argsort(places)
     return X[order], y[order], w[order]
 
-def _adopt(estimator, settings):
-    "Give the estimator the number and the names of the columns that were read."
-    vars(estimator).pop("feature_names_in_", None)
-    vars(estimator).update({name: value for name, value in vars(settings).items() if name.endswith("_in_")})
-
 # %% ../nbs/43_tall.ipynb #076283ad
 def _source(X, y, weight):
     "The function over blocks that the arguments of `fit` stand for, or None where the rows are in memory."
@@ -169,7 +164,7 @@ def _source(X, y, weight):
     y, borders = column_or_1d(y, warn=True), _borders(*X.shape)
     return lambda: ((X[a:b], y[a:b], weight[a:b] if np.ndim(weight) else weight) for a, b in pairwise(borders))
 
-# %% ../nbs/43_tall.ipynb #819cce5f
+# %% ../nbs/43_tall.ipynb #1a76c8eb
 class _LineCount:
     "What a line wants to know of all rows before the next pass."
     rows = positive = squares = log_weights = total = sums = largest = 0
@@ -183,9 +178,9 @@ class _LineCount:
         self.squares, self.log_weights = self.squares + w @ A[:, -1]**2, self.log_weights + np.log(w[w > 0]).sum()
         self.marks, self.plain = tuple(crc32(np.ascontiguousarray(a), mark) for a, mark in zip((A[:, -1], w), self.marks)), self.plain and (w == 1).all()
 
-    def seen(self, estimator):
+    def seen(self, settings):
         "What says whether other rows are the same."
-        return self.rows, self.marks[0], 0 if self.plain else self.marks[1], bool(self.plain) or estimator.weights
+        return self.rows, self.marks[0], 0 if self.plain else self.marks[1], bool(self.plain) or settings.weights
 
 # %% ../nbs/43_tall.ipynb #7045ee70
 def _centred(read, centre, units, plain):
@@ -264,33 +259,41 @@ def _in_own_units(b, constant, rss, tss, V, centre, units, total, intercept):
         raise ValueError(_OVERFLOW)
     return fit
 
-# %% ../nbs/43_tall.ipynb #1649fcff
-@_line_through.register(Callable)
-@_line_through.register(Iterator)
-@_line_through.register(np.memmap)
-def _line_from_afar(X, estimator, y, sample_weight):
+# %% ../nbs/43_tall.ipynb #bf236c0e
+def _from_afar(hook):
+    "A decorator: what to make, with settings that learn the columns, of the blocks of `_source`, where `hook` is asked about rows that are not in memory."
+    def known(function):
+        def opened(X, estimator, y, sample_weight):
+            if not (source := _source(X, y, sample_weight)):
+                return hook.dispatch(object)(X, estimator, y, sample_weight)
+            found = function(source, settings := clone(estimator))
+            vars(estimator).pop("feature_names_in_", None)
+            vars(estimator).update({name: value for name, value in vars(settings).items() if name.endswith("_in_")})
+            return found
+        for kind in (Callable, Iterator, np.memmap):
+            hook.register(kind, opened)
+        return function
+    return known
+
+# %% ../nbs/43_tall.ipynb #41989683
+@_from_afar(_line_through)
+def _line_from_afar(source, settings):
     "The line through rows that are not in memory."
-    if not (source := _source(X, y, sample_weight)):
-        return _line_through.dispatch(object)(X, estimator, y, sample_weight)
-    reader, count = _Reader(estimator, source, y_numeric=True), _LineCount()
-    read = _joined(reader)
+    read, count = _joined(_Reader(settings, source, y_numeric=True)), _LineCount()
     X, y, w = _look(read, count)
     if not count.positive:
         raise ValueError("sample_weight is 0 for all rows: some must have a weight above 0")
     if len(X) == count.rows:
-        found = _line(reader.settings, X, y.astype(np.float64, copy=False), None if count.plain else w)
-        _adopt(estimator, reader.settings)
-        return found
-    fit = _passes(read, count, estimator.fit_intercept, _names(reader.settings))
-    _adopt(estimator, reader.settings)
-    n, log_weights = (count.total, 0.0) if estimator.weights == "frequency" else (count.positive, count.log_weights)
-    centre = count.sums[:-1] / count.total * estimator.fit_intercept
+        return _line(settings, X, y.astype(np.float64, copy=False), None if count.plain else w)
+    fit = _passes(read, count, settings.fit_intercept, _names(settings))
+    n, log_weights = (count.total, 0.0) if settings.weights == "frequency" else (count.positive, count.log_weights)
+    centre = count.sums[:-1] / count.total * settings.fit_intercept
     def blocks():
         before = 0
         for X, y, w in read():
             yield X, y - fit.predict(X), w, before
             before += len(X)
-    return fit, _Told(count.rows, n, count.squares, log_weights, centre, blocks), count.seen(estimator)
+    return fit, _Told(count.rows, n, count.squares, log_weights, centre, blocks), count.seen(settings)
 
 # %% ../nbs/43_tall.ipynb #1e5e1726
 @dataclass(frozen=True)
@@ -358,21 +361,15 @@ def _codes(classes, y):
         raise ValueError(f"y holds class {y[strange].tolist()[0]!r} in a later pass and not in the first: X must give the same blocks each time")
     return codes
 
-# %% ../nbs/43_tall.ipynb #f7ce429e
-@_rows_by_class.register(Callable)
-@_rows_by_class.register(Iterator)
-@_rows_by_class.register(np.memmap)
-def _rows_from_afar(X, estimator, y, sample_weight):
+# %% ../nbs/43_tall.ipynb #d83214be
+@_from_afar(_rows_by_class)
+def _rows_from_afar(source, settings):
     "The rows that are not in memory, their classes, and what says whether other rows are the same."
-    if not (source := _source(X, y, sample_weight)):
-        return _rows_by_class.dispatch(object)(X, estimator, y, sample_weight)
     count = _ClassCount()
-    reader = _Reader(estimator, source, count.check)
-    read = _joined(reader)
+    read = _joined(_Reader(settings, source, count.check))
     X, y, w = _look(read, count)
-    _adopt(estimator, reader.settings)
     if len(X) == count.rows:
-        return _by_class(estimator, X, y, None if count.plain else w)
+        return _by_class(settings, X, y, None if count.plain else w)
     classes, totals = count.classes, np.array([count.found[label][0] for label in count.classes])
     _check_classes(classes, totals)
     def blocks():

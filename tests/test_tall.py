@@ -570,6 +570,9 @@ def test_a_fit_that_fails_leaves_the_one_before():
     with pytest.raises(ValueError):
         line.fit(X, np.nan * y)
     assert line.residuals_ is before
+    with pytest.raises(ValueError, match="and no other class"):
+        odds.fit(cut(C[:, :2], 0 * k))
+    assert odds.n_features_in_ == 3 and odds.predict(C[:5]).shape == (5,)
     other = (C[:, 0] > 1).astype(int)
     for given in ((C, other), (cut(C, other),)):
         with pytest.raises(SeparationError):

@@ -951,7 +951,7 @@ MUTANTS = [
     Mutant("units not undone", "tall", "b * units[:-1] / unit, V", "b, V"),
     Mutant("covariance in other units", "tall", "    V = V * scale * scale[:, None]\n", ""),
     Mutant("intercept's variance without the means", "tall", "1 / total + middle @ m", "1 / total"),
-    Mutant("precisions counted as rows", "tall", "if estimator.weights == \"frequency\" else (count.positive", "if True else (count.positive"),
+    Mutant("precisions counted as rows", "tall", "if settings.weights == \"frequency\" else (count.positive", "if True else (count.positive"),
     Mutant("classes counted without weights", "tall", "weight + w[here].sum()", "weight + here.sum()"),
     Mutant("places of a late class not counted", "tall", "(0.0, self.nowhere) for label", "(0.0, 0) for label"),
     Mutant("strange classes coded", "tall", "    if (strange := classes[codes] != y).any():\n", "    if (strange := classes[codes] != y).all() and False:\n"),
